@@ -1,0 +1,105 @@
+"""What must hold of the built site: links, anchors, images, and nothing from another host."""
+
+import posixpath
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lxml import html as lxml_html
+
+from scripts.problems import Problem, nearest
+from scripts.render import Uses
+
+LOADS = {
+    "img": "src",
+    "script": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+}
+LOADING_LINKS = {"stylesheet", "preload", "icon", "modulepreload"}
+
+
+@dataclass
+class Built:
+    """What one HTML file offers and asks for."""
+
+    ids: set[str] = field(default_factory=set)
+    links: set[str] = field(default_factory=set)
+    loads: set[str] = field(default_factory=set)
+    faults: set[str] = field(default_factory=set)
+
+
+def read(file: Path) -> Built:
+    """Parse a built page."""
+    built = Built()
+    for element in lxml_html.fromstring(file.read_bytes()).iter():
+        if not isinstance(element.tag, str):
+            continue
+        if identifier := element.get("id"):
+            if identifier in built.ids and not identifier.startswith("__"):
+                built.faults.add(f"two elements have the id {identifier!r}")
+            built.ids.add(identifier)
+        if element.tag == "a" and element.get("href"):
+            built.links.add(element.get("href"))
+        elif element.tag == "link" and LOADING_LINKS & set((element.get("rel") or "").split()):
+            built.loads.add(element.get("href") or "")
+        elif element.tag in LOADS and element.get(LOADS[element.tag]):
+            built.loads.add(element.get(LOADS[element.tag]))
+        if element.tag == "img" and not (element.get("alt") or "").strip():
+            built.faults.add(f"image {element.get('src')!r} without alt text")
+    return built
+
+
+def check_site(site: Path, uses: Uses, address: str = "") -> list[Problem]:
+    """Problems of a built site. `address` is the site's own, when it is known."""
+    files = {file.relative_to(site).as_posix() for file in site.rglob("*") if file.is_file()}
+    built = {name: read(site / name) for name in sorted(files) if name.endswith(".html")}
+    found = []
+    for name, page in built.items():
+        source = source_of(name)
+        found += [Problem(source, 0, fault) for fault in page.faults]
+        for link in sorted(page.links | page.loads):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                own = bool(address) and link.startswith(address)
+                if link in page.loads and not own and parts.scheme != "data":
+                    found.append(Problem(source, 0, f"loads {link} from another host", "keep a copy here"))
+                continue
+            target = resolve(name, parts.path)
+            if target not in files:
+                found.append(Problem(source, 0, f"broken link to {link!r} on the built page", "mend the link"))
+            elif parts.fragment and link in page.links and target in built:
+                if unquote(parts.fragment) not in built[target].ids:
+                    place = _place(uses, source, parts.fragment)
+                    advice = nearest(parts.fragment, (i for i in built[target].ids if not i.startswith("__")))
+                    found.append(Problem(*place, f"no anchor {link!r}", advice))
+    return found
+
+
+def _place(uses: Uses, source: str, fragment: str) -> tuple[str, int]:
+    """The line on which the author wrote the link."""
+    for path, line, target in uses.links:
+        if path == source and target.endswith(f"#{fragment}"):
+            return path, line
+    return source, 0
+
+
+def resolve(page: str, link: str) -> str:
+    """The file of the site that a link on this page opens."""
+    if not link:
+        return page
+    path = link.lstrip("/") if link.startswith("/") else posixpath.join(posixpath.dirname(page), link)
+    path = posixpath.normpath(unquote(path))
+    if link.endswith("/") or path == ".":
+        path = posixpath.normpath(posixpath.join(path, "index.html"))
+    return path if posixpath.splitext(path)[1] else posixpath.join(path, "index.html")
+
+
+def source_of(name: str) -> str:
+    """The Markdown file behind a built page."""
+    if name.startswith("modules/"):
+        return name.removesuffix(".html") + ".md"
+    folder = posixpath.dirname(name)
+    return f"docs/{folder}.md" if folder else f"docs/{name.removesuffix('.html')}.md"

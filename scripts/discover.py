@@ -1,0 +1,273 @@
+"""Find what there is: curriculum, topics, pages with validated front matter, snippets, bibliography."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from scripts.problems import ROOT, Problem, nearest
+from scripts.references import Entry, read_bibliography
+from scripts.snippets import Snippet, read_text
+
+LEVELS = ["beginner", "advanced", "research"]
+FRAMEWORKS = ["numpy", "torch", "tensorflow"]
+TEXT = {"type": "string", "minLength": 1}
+SUMMARY = {**TEXT, "maxLength": 160}
+TOPIC_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["title", "summary", "prerequisites", "level", "minutes", "tags"],
+    "properties": {
+        "title": TEXT,
+        "summary": SUMMARY,
+        "prerequisites": {"type": "array", "items": TEXT, "uniqueItems": True},
+        "level": {"enum": LEVELS},
+        "minutes": {"type": "integer", "minimum": 1, "maximum": 600},
+        "tags": {"type": "array", "items": TEXT, "minItems": 1, "uniqueItems": True},
+    },
+}
+DOCS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["title", "summary"],
+    "properties": {"title": TEXT, "summary": SUMMARY, "hide": {"type": "array"}, "template": TEXT},
+}
+MODULE_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["path"],
+    "properties": {
+        "path": {
+            "type": "string",
+            "pattern": r"^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$",
+        },
+        "frameworks": {"type": "array", "items": {"enum": FRAMEWORKS}, "uniqueItems": True},
+    },
+}
+CURRICULUM_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["parts"],
+    "properties": {
+        "parts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["part", "modules"],
+                "properties": {"part": TEXT, "modules": {"type": "array", "items": MODULE_SCHEMA}},
+            },
+        }
+    },
+}
+FRONT = re.compile(r"\A---\n(.*?)^---[ \t]*(?:\n|\Z)", re.S | re.M)
+
+
+@dataclass
+class Page:
+    """A Markdown page. `path` is relative to the root; `line` is the line at which `body` starts."""
+
+    path: str
+    meta: dict[str, Any]
+    body: str
+    line: int
+
+    @property
+    def title(self) -> str:
+        return str(self.meta.get("title") or Path(self.path).parent.name)
+
+    @property
+    def url(self) -> str:
+        """The page's source path on the site: docs/ is the site's root, modules/ a folder beside it."""
+        return self.path.removeprefix("docs/")
+
+
+@dataclass
+class Topic:
+    """One folder under modules/: its page, its snippets by stem, and its place in the curriculum."""
+
+    path: str
+    part: str
+    frameworks: list[str]
+    page: Page | None = None
+    snippets: dict[str, Snippet] = field(default_factory=dict)
+
+
+@dataclass
+class Project:
+    """Everything that was found, and what is wrong with it."""
+
+    root: Path
+    topics: dict[str, Topic] = field(default_factory=dict)
+    docs: list[Page] = field(default_factory=list)
+    bibliography: dict[str, Entry] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def snippets(self) -> list[Snippet]:
+        return [snippet for topic in self.topics.values() for snippet in topic.snippets.values()]
+
+    @property
+    def pages(self) -> list[Page]:
+        return [*self.docs, *(topic.page for topic in self.topics.values() if topic.page)]
+
+    @property
+    def parts(self) -> dict[str, list[Topic]]:
+        found: dict[str, list[Topic]] = {}
+        for topic in self.topics.values():
+            found.setdefault(topic.part, []).append(topic)
+        return found
+
+    @cached_property
+    def page_of(self) -> dict[str, Page]:
+        return {page.path: page for page in self.pages}
+
+
+def read_yaml(text: str, path: str, line: int, schema: dict[str, Any]) -> tuple[Any, list[Problem]]:
+    """Parse and validate YAML that starts at this line of a file; problems carry the line of the faulty node."""
+    try:
+        for event in yaml.parse(text, yaml.CSafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                return {}, [Problem(path, line + event.start_mark.line, "YAML alias", "write the value out")]
+        tree, value = yaml.compose(text, yaml.CSafeLoader), yaml.load(text, yaml.CSafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = line + mark.line if mark else line
+        column = f" in column {mark.column + 1}" if mark else ""
+        return {}, [Problem(path, place, f"not valid YAML{column}: {error.problem}", "see yaml.org")]
+    except (yaml.YAMLError, ValueError) as error:
+        return {}, [Problem(path, line, f"not valid YAML: {error}")]
+    found = []
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(value):
+        place = line + _line_of(tree, list(error.absolute_path))
+        where = ".".join(str(part) for part in error.absolute_path)
+        message = f"{where}: {error.message}" if where else error.message
+        advice = f"allowed: {', '.join(sorted(error.schema.get('properties', {})))}"
+        known = error.validator == "additionalProperties"
+        found.append(Problem(path, place, message, advice if known else ""))
+    return (value if not found else {}), found
+
+
+def _line_of(node: Any, path: list[str | int]) -> int:
+    """The line, from 0, of the YAML node at this path."""
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == part), node)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+    return int(node.start_mark.line) if node is not None else 0
+
+
+def read_page(root: Path, path: str, schema: dict[str, Any]) -> tuple[Page, list[Problem]]:
+    """A page and its problems; a page with faulty front matter is still a page."""
+    text, found = read_text(root / path, path)
+    match = FRONT.match(text)
+    if found or not match:
+        if not found:
+            found = [Problem(path, 1, "no front matter", "start with a block between two lines '---'")]
+        return Page(path, {}, "", 1), found
+    meta, problems = read_yaml(match[1], path, 2, schema)
+    body = text[match.end() :]
+    return Page(path, meta if isinstance(meta, dict) else {}, body, text.count("\n", 0, match.end()) + 1), problems
+
+
+def discover(root: Path = ROOT) -> Project:
+    """Read the whole project."""
+    project = Project(root)
+    add = project.problems.extend
+    text, found = read_text(root / "modules/curriculum.yml", "modules/curriculum.yml")
+    add(found)
+    curriculum, found = read_yaml(text, "modules/curriculum.yml", 1, CURRICULUM_SCHEMA) if text else ({}, [])
+    add(found)
+    for part in curriculum.get("parts", []):
+        for module in part["modules"]:
+            _add_topic(project, part["part"], module, text)
+    for file in sorted((root / "modules").rglob("*")):
+        path = file.relative_to(root).as_posix()
+        if (
+            file.name == "index.md" and path.removeprefix("modules/").removesuffix("/index.md") not in project.topics
+        ) and curriculum:
+            add(
+                [
+                    Problem(
+                        path,
+                        0,
+                        "no line in modules/curriculum.yml names this folder",
+                        "add its line",
+                    )
+                ]
+            )
+        if file.is_symlink():
+            add([Problem(path, 0, "is a symbolic link", "put the file itself here")])
+    for file in sorted((root / "docs").rglob("*.md")):
+        page, found = read_page(root, file.relative_to(root).as_posix(), DOCS_SCHEMA)
+        project.docs.append(page)
+        add(found)
+    project.bibliography, found = read_bibliography(root / "docs/references.bib", "docs/references.bib")
+    add(found)
+    add(_check_prerequisites(project))
+    for snippet in project.snippets:
+        add(snippet.check())
+    return project
+
+
+def _add_topic(project: Project, part: str, module: dict[str, Any], curriculum: str) -> None:
+    name = module["path"]
+    line = next(
+        (n for n, t in enumerate(curriculum.split("\n"), 1) if re.search(rf"path: *{name}\b(?![-/])", t)),
+        0,
+    )
+    folder = project.root / "modules" / name
+    if name.lower() in {other.lower() for other in project.topics}:
+        message = f"the topic {name!r} is listed twice"
+        project.problems.append(Problem("modules/curriculum.yml", line, message, "remove one line"))
+        return
+    if not (folder / "index.md").is_file():
+        message = f"no page modules/{name}/index.md"
+        present = [
+            p.parent.relative_to(project.root / "modules").as_posix() for p in project.root.glob("modules/**/index.md")
+        ]
+        project.problems.append(Problem("modules/curriculum.yml", line, message, nearest(name, present)))
+        return
+    topic = Topic(name, part, module.get("frameworks", ["numpy", "torch"]))
+    topic.page, found = read_page(project.root, f"modules/{name}/index.md", TOPIC_SCHEMA)
+    project.problems.extend(found)
+    for file in sorted(folder.glob("*.py")):
+        if file.name.startswith("test_"):
+            continue
+        path = file.relative_to(project.root).as_posix()
+        if not file.stem.isidentifier():
+            message = f"the name {file.name!r} cannot be imported"
+            project.problems.append(Problem(path, 0, message, "use letters, digits and _"))
+        source, found = read_text(file, path)
+        project.problems.extend(found)
+        if not found:
+            topic.snippets[file.stem] = Snippet(path, source, project.root)
+    for framework in topic.frameworks:
+        if not any(framework in snippet.imports for snippet in topic.snippets.values()):
+            message = f"the curriculum asks for {framework}, and no snippet imports it"
+            project.problems.append(Problem(topic.page.path, 0, message, f"add a {framework} snippet"))
+    project.topics[name] = topic
+
+
+def _check_prerequisites(project: Project) -> Iterable[Problem]:
+    """A prerequisite exists and comes earlier in reading order, so there can be no cycle."""
+    order = list(project.topics)
+    for position, name in enumerate(order):
+        page = project.topics[name].page
+        for needed in page.meta.get("prerequisites", []) if page else []:
+            if needed not in project.topics:
+                message = f"prerequisite {needed!r} is not a topic"
+                yield (Problem(page.path, 1, message, nearest(needed, order)) if page else Problem("", 0, ""))
+            elif order.index(needed) >= position:
+                message = f"prerequisite {needed!r} comes later than {name!r} in modules/curriculum.yml"
+                yield (
+                    Problem(page.path, 1, message, "change the order or the prerequisite")
+                    if page
+                    else Problem("", 0, "")
+                )

@@ -1,0 +1,304 @@
+"""Run every changed snippet in a process of its own, longest first, several at a time."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from scripts import child
+from scripts.problems import ROOT, Problem, Stop
+from scripts.results import Cache, Result, read_result
+from scripts.snippets import Snippet
+
+MEMORY_BYTES = 4 * 1024**3
+FORK = sys.platform == "linux"  # where forking after the imports is safe
+SINGLE_THREAD = ["OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"]
+ENVIRONMENT = {
+    **{f"{name}_NUM_THREADS": "1" for name in SINGLE_THREAD},
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUTF8": "1",
+    "MPLBACKEND": "svg",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+}
+Notify = Callable[[str, Snippet], None]  # "start" or "done"
+
+
+def preloads(snippet: Snippet) -> list[str]:
+    """The heavy modules that this snippet needs, in order of import."""
+    heavy = ["numpy", "matplotlib.pyplot"]
+    if "sklearn" in snippet.imports:
+        heavy.append("sklearn.datasets")
+    if "torch" in snippet.imports:
+        heavy += ["torch", "torch._dynamo"]  # the first optimizer step would import the latter
+    if {"tensorflow", "keras"} & set(snippet.imports):
+        heavy += ["tensorflow", "keras"]
+    return [name for name in heavy if importlib.util.find_spec(name.split(".")[0])]
+
+
+class Server:
+    """One preloaded process and the socket to it."""
+
+    def __init__(self, modules: list[str], environment: dict[str, str]) -> None:
+        self.modules, self.ready, self.received = modules, False, b""
+        self.socket, theirs = socket.socketpair()
+        self.log = tempfile.TemporaryFile()
+        command = [sys.executable, "-m", "scripts.forkserver", str(theirs.fileno()), *modules]
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+        theirs.close()
+
+    def send(self, job: dict[str, Any]) -> None:
+        self.socket.sendall(json.dumps(job).encode() + b"\n")
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What has arrived. Raises Stop if the server has died."""
+        data = self.socket.recv(1 << 16)
+        if not data:
+            self.log.seek(0)
+            last = self.log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise Stop(f"cannot import {', '.join(self.modules)}: {''.join(last)}")
+        *lines, self.received = (self.received + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def close(self) -> None:
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+class Runner:
+    """Runs snippets; keeps its servers until closed, so that a second run pays for no import."""
+
+    def __init__(self, cache: Cache, jobs: int = 0, fork: bool = FORK) -> None:
+        self.cache, self.fork = cache, fork
+        self.jobs = jobs or len(os.sched_getaffinity(0)) if FORK else jobs or os.cpu_count() or 1
+        self.servers: dict[tuple[str, ...], Server] = {}
+        self.times_file = cache.folder.parent / "times.json"
+        self.times: dict[str, float] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self.times = json.loads(self.times_file.read_text("utf-8"))
+        config = cache.folder.parent / "matplotlib"
+        config.mkdir(parents=True, exist_ok=True)
+        kept = ("PATH", "SYSTEMROOT", "TEMP", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+        self.environment = {name: os.environ[name] for name in kept if name in os.environ}
+        self.environment |= {**ENVIRONMENT, "MPLCONFIGDIR": str(config), "HOME": str(config)}
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers.values():
+            server.close()
+        self.servers.clear()
+
+    def expected(self, snippet: Snippet) -> float:
+        """CPU seconds that the snippet took last time, or a guess."""
+        return self.times.get(snippet.path, snippet.cpu_seconds / 4)
+
+    def run(
+        self, snippets: Iterable[Snippet], notify: Notify = lambda *_: None, keep: bool = True
+    ) -> dict[str, Result]:
+        """Run these snippets, whatever the cache holds; results by path, failures among them."""
+        pending = sorted(snippets, key=lambda s: (-self.expected(s), s.path))
+        if not pending:
+            return {}
+        scratch = Path(tempfile.mkdtemp(prefix="snippets-"))
+        results: dict[str, Result] = {}
+        lock = threading.Lock()
+
+        def finish(snippet: Snippet, end: dict[str, Any]) -> None:
+            folder = scratch / str(end["done"])
+            result = _read(snippet, folder, end)
+            if result.problem is None:
+                if keep:
+                    self.cache.put(snippet, folder, result)
+                with lock:
+                    self.times[snippet.path] = round(result.cpu, 3)
+            shutil.rmtree(folder, ignore_errors=True)
+            results[snippet.path] = result
+            notify("done", snippet)
+
+        try:
+            start = self._run_forked if self.fork else self._run_fresh
+            start(pending, scratch, notify, finish)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.times_file.write_text(json.dumps(self.times, indent=0, sort_keys=True), "utf-8")
+        return results
+
+    def _job(self, snippet: Snippet, number: int, scratch: Path) -> dict[str, Any]:
+        return {
+            "id": number,
+            "script": str(snippet.file),
+            "folder": str(scratch / str(number)),
+            "root": str(snippet.root),
+            "preload": [] if self.fork else preloads(snippet),
+            "cpu_seconds": snippet.cpu_seconds,
+            # beside other work, a second of CPU takes longer
+            "wall_seconds": 3 * snippet.cpu_seconds + 10,
+            "memory_bytes": MEMORY_BYTES,
+        }
+
+    def _run_forked(
+        self,
+        pending: list[Snippet],
+        scratch: Path,
+        notify: Notify,
+        finish: Callable[[Snippet, dict[str, Any]], None],
+    ) -> None:
+        numbered = dict(enumerate(pending))
+        waiting, running = list(numbered), set[int]()
+        with selectors.DefaultSelector() as selector:
+            for server in self.servers.values():
+                selector.register(server.socket, selectors.EVENT_READ, server)
+            while waiting or running:
+                importing = sum(not server.ready for server in self.servers.values())
+                for number in list(waiting):
+                    if len(running) + importing >= self.jobs:
+                        break
+                    server, started = self._server(numbered[number], pending)
+                    if started:
+                        selector.register(server.socket, selectors.EVENT_READ, server)
+                        importing += 1
+                    if server.ready:
+                        waiting.remove(number)
+                        running.add(number)
+                        notify("start", numbered[number])
+                        server.send(self._job(numbered[number], number, scratch))
+                for key, _ in selector.select():
+                    for message in key.data.messages():
+                        if "ready" in message:
+                            key.data.ready = True
+                        else:
+                            running.discard(message["done"])
+                            finish(numbered[message["done"]], message)
+
+    def _server(self, snippet: Snippet, pending: list[Snippet]) -> tuple[Server, bool]:
+        """The server for this snippet's frameworks, started if need be."""
+        frameworks = tuple(name for name in preloads(snippet) if name in ("torch", "tensorflow"))
+        if frameworks in self.servers:
+            return self.servers[frameworks], False
+        alike = [preloads(s) for s in pending]
+        alike = [m for m in alike if tuple(n for n in m if n in ("torch", "tensorflow")) == frameworks]
+        modules = sorted(
+            {name for each in alike for name in each},
+            key=lambda n: max(m.index(n) for m in alike if n in m),
+        )
+        self.servers[frameworks] = Server(modules, self.environment)
+        return self.servers[frameworks], True
+
+    def _run_fresh(
+        self,
+        pending: list[Snippet],
+        scratch: Path,
+        notify: Notify,
+        finish: Callable[[Snippet, dict[str, Any]], None],
+    ) -> None:
+        def one(number: int, snippet: Snippet) -> None:
+            job = self._job(snippet, number, scratch)
+            notify("start", snippet)
+            command = [sys.executable, "-m", "scripts.child", json.dumps(job)]
+            process = subprocess.Popen(command, cwd=ROOT, env=self.environment, start_new_session=True)
+            try:
+                status = process.wait(job["wall_seconds"] + 60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = process.wait()
+            # the same encoding as wait4()
+            finish(snippet, {"done": number, "status": -status if status < 0 else status << 8})
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for future in [pool.submit(one, *item) for item in enumerate(pending)]:
+                future.result()
+
+
+def _read(snippet: Snippet, folder: Path, end: dict[str, Any]) -> Result:
+    """The result of a finished process, or the problem that ended it."""
+    try:
+        result = read_result(folder, snippet.path)
+    except (OSError, ValueError, KeyError):
+        message, advice = _death(end["status"], snippet)
+        line = _traced_line(folder, snippet)
+        printed = _last_output(folder)
+        advice += f"; its last output: {printed}" if printed else ""
+        return Result("", {}, {}, 0.0, problem=Problem(snippet.path, line, message, advice))
+    if result.problem is None:
+        size = (folder / "stdout.txt").stat().st_size
+        if size > child.OUTPUT_BYTES:
+            message = f"prints {size:,} bytes, more than {child.OUTPUT_BYTES // 1024} KiB"
+            problem = Problem(snippet.path, 0, message, "print a summary")
+            return Result("", {}, {}, result.cpu, problem=problem)
+        return result
+    problem = result.problem
+    if problem.message.startswith(("MemoryError", "RuntimeError: [enforce fail at alloc_cpu")):
+        message = f"needs more than {MEMORY_BYTES // 1024**3} GiB of memory"
+        problem = Problem(snippet.path, problem.line, message, "make the arrays smaller")
+    elif "File too large" in problem.message:
+        message = f"prints or writes more than {child.FILE_BYTES // 1024**2} MiB"
+        problem = Problem(snippet.path, problem.line, message, "print a summary")
+    elif printed := _last_output(folder):
+        problem = Problem(snippet.path, problem.line, problem.message, f"its last output: {printed}")
+    return Result("", {}, {}, result.cpu, problem=problem)
+
+
+def _death(status: int, snippet: Snippet) -> tuple[str, str]:
+    """What ended a process that left no result."""
+    if not os.WIFSIGNALED(status):
+        return f"left the interpreter with status {status >> 8} before its end", "remove os._exit"
+    number = os.WTERMSIG(status)
+    if number == signal.SIGXCPU:
+        return (
+            f"used more than {snippet.cpu_seconds} s of CPU",
+            "make it smaller, or an experiment_*",
+        )
+    if number == signal.SIGALRM:
+        return f"did not end within {3 * snippet.cpu_seconds + 10} s", "it waits for something"
+    if number == signal.SIGKILL:
+        return "was killed (SIGKILL)", "it used too much memory or time, or killed itself"
+    return f"was killed by {signal.Signals(number).name}", "the code or a library crashed"
+
+
+def _traced_line(folder: Path, snippet: Snippet) -> int:
+    """The snippet's own line in the traceback that the process left when its time was over."""
+    with contextlib.suppress(OSError):
+        for line in (folder / "trace.txt").read_text("utf-8", "replace").splitlines():
+            if f'"{snippet.file}"' in line:
+                return int(line.split(", line ")[1].split()[0])
+    return 0
+
+
+def _last_output(folder: Path) -> str:
+    """The last line that the snippet printed, shortened."""
+    with contextlib.suppress(OSError), open(folder / "stdout.txt", "rb") as file:
+        file.seek(max(0, os.path.getsize(folder / "stdout.txt") - 2000))
+        lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        return repr(lines[-1][:200]) if lines else ""
+    return ""

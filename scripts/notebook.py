@@ -1,0 +1,39 @@
+"""A snippet and its result as an executed Jupyter notebook."""
+
+import ast
+import hashlib
+
+import nbformat
+from nbformat import v4
+
+from scripts.results import Result
+from scripts.snippets import Snippet
+
+
+def notebook(snippet: Snippet, result: Result) -> str:
+    """The notebook's text: the docstring as Markdown, the code, and what it printed and drew."""
+    doc = ast.get_docstring(snippet.tree) if snippet.tree else None
+    first, _, rest = (doc or snippet.stem).partition("\n")
+    outputs = []
+    if result.stdout:
+        outputs.append(v4.new_output("stream", name="stdout", text=result.stdout))
+    for figure in result.figures.values():
+        data = {"image/svg+xml": figure.svg, "text/plain": f"figure {figure.name!r}"}
+        outputs.append(v4.new_output("display_data", data=data))
+    code = v4.new_code_cell(_without_docstring(snippet), execution_count=1, outputs=outputs)
+    cells = [v4.new_markdown_cell(f"# {first}\n{rest}".strip()), code]
+    for number, cell in enumerate(cells):
+        # nbformat draws random ids; the site must be the same in every build
+        cell.id = hashlib.sha256(f"{snippet.path} {number}".encode()).hexdigest()[:8]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    whole = v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+    nbformat.validate(whole)
+    return nbformat.writes(whole) + "\n"
+
+
+def _without_docstring(snippet: Snippet) -> str:
+    body = snippet.tree.body if snippet.tree else []
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        lines = snippet.source.split("\n")
+        return "\n".join(lines[body[0].end_lineno :]).strip("\n")
+    return snippet.source.strip("\n")
