@@ -57,6 +57,7 @@ def folders(root: Path) -> tuple[Path, Path]:
 def execute(project: Project, runner: Runner, options: Options) -> dict[str, Result]:
     """Results of all snippets that can run: kept ones, and new ones where something changed."""
     runnable = [s for s in project.snippets if s.tree is not None]
+    broken = {s.path: Result("", {}, {}, 0.0, problem=s.check()[0]) for s in project.snippets if s.tree is None}
     results: dict[str, Result] = {}
     if not options.fresh:
         kept = {s.path: runner.cache.get(s) for s in runnable}
@@ -65,7 +66,7 @@ def execute(project: Project, runner: Runner, options: Options) -> dict[str, Res
     if options.only:
         todo = [s for s in todo if s in project.topics[options.only].snippets.values()]
     with Bar(todo, runner.jobs, runner.expected) as bar:
-        results |= runner.run(todo, bar)
+        results |= broken | runner.run(todo, bar)
     if options.twice:
         chosen = [s for s in runnable if not options.only or s.path.startswith(f"modules/{options.only}/")]
         results |= _again(chosen, results, runner)

@@ -42,7 +42,7 @@ class NotAllowed(Exception):
 
 
 def run(job: dict[str, Any]) -> None:
-    """Run one snippet in this process. `job`: script, folder, root, preload, cpu_seconds, wall_seconds, memory_bytes."""
+    """Run a snippet in this process. `job`: script, folder, root, preload, cpu_seconds, wall_seconds, memory_bytes."""
     for name in job["preload"]:
         importlib.import_module(name)
     folder = Path(job["folder"])

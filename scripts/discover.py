@@ -37,6 +37,7 @@ DOCS_SCHEMA = {
     "required": ["title", "summary"],
     "properties": {"title": TEXT, "summary": SUMMARY, "hide": {"type": "array"}, "template": TEXT},
 }
+TOPIC_PATH = r"^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$"
 MODULE_SCHEMA = {
     "type": "object",
     "additionalProperties": False,
@@ -44,7 +45,7 @@ MODULE_SCHEMA = {
     "properties": {
         "path": {
             "type": "string",
-            "pattern": r"^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$",
+            "pattern": TOPIC_PATH,
         },
         "frameworks": {"type": "array", "items": {"enum": FRAMEWORKS}, "uniqueItems": True},
     },
@@ -133,7 +134,8 @@ def read_yaml(text: str, path: str, line: int, schema: dict[str, Any]) -> tuple[
     try:
         for event in yaml.parse(text, yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                return {}, [Problem(path, line + event.start_mark.line, "YAML alias", "write the value out")]
+                at = line + event.start_mark.line if event.start_mark else line
+                return {}, [Problem(path, at, "YAML alias", "write the value out")]
         tree, value = yaml.compose(text, yaml.CSafeLoader), yaml.load(text, yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -143,12 +145,13 @@ def read_yaml(text: str, path: str, line: int, schema: dict[str, Any]) -> tuple[
     except (yaml.YAMLError, ValueError) as error:
         return {}, [Problem(path, line, f"not valid YAML: {error}")]
     found = []
-    for error in jsonschema.Draft202012Validator(schema).iter_errors(value):
-        place = line + _line_of(tree, list(error.absolute_path))
-        where = ".".join(str(part) for part in error.absolute_path)
-        message = f"{where}: {error.message}" if where else error.message
-        advice = f"allowed: {', '.join(sorted(error.schema.get('properties', {})))}"
-        known = error.validator == "additionalProperties"
+    for fault in jsonschema.Draft202012Validator(schema).iter_errors(value):
+        known = fault.validator == "additionalProperties"
+        unknown = [key for key in fault.instance if key not in fault.schema["properties"]] if known else []
+        place = line + _line_of(tree, [*fault.absolute_path, *unknown[:1]])
+        where = ".".join(str(part) for part in fault.absolute_path)
+        message = f"{where}: {fault.message}" if where else fault.message
+        advice = f"allowed: {', '.join(sorted(fault.schema.get('properties', {})))}"
         found.append(Problem(path, place, message, advice if known else ""))
     return (value if not found else {}), found
 
@@ -157,7 +160,7 @@ def _line_of(node: Any, path: list[str | int]) -> int:
     """The line, from 0, of the YAML node at this path."""
     for part in path:
         if isinstance(node, yaml.MappingNode):
-            node = next((value for key, value in node.value if key.value == part), node)
+            node = next((value for key, value in node.value if key.value == str(part)), node)
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
             node = node.value[part]
     return int(node.start_mark.line) if node is not None else 0
@@ -258,16 +261,14 @@ def _add_topic(project: Project, part: str, module: dict[str, Any], curriculum: 
 def _check_prerequisites(project: Project) -> Iterable[Problem]:
     """A prerequisite exists and comes earlier in reading order, so there can be no cycle."""
     order = list(project.topics)
-    for position, name in enumerate(order):
-        page = project.topics[name].page
+    for position, (name, topic) in enumerate(project.topics.items()):
+        page = topic.page
         for needed in page.meta.get("prerequisites", []) if page else []:
             if needed not in project.topics:
-                message = f"prerequisite {needed!r} is not a topic"
-                yield (Problem(page.path, 1, message, nearest(needed, order)) if page else Problem("", 0, ""))
+                message, advice = f"prerequisite {needed!r} is not a topic", nearest(needed, order)
             elif order.index(needed) >= position:
                 message = f"prerequisite {needed!r} comes later than {name!r} in modules/curriculum.yml"
-                yield (
-                    Problem(page.path, 1, message, "change the order or the prerequisite")
-                    if page
-                    else Problem("", 0, "")
-                )
+                advice = "change the order or the prerequisite"
+            else:
+                continue
+            yield Problem(f"modules/{name}/index.md", 1, message, advice)

@@ -23,6 +23,7 @@ from scripts.results import Cache, Result, read_result
 from scripts.snippets import Snippet
 
 MEMORY_BYTES = 4 * 1024**3
+WALL_FACTOR, WALL_SLACK = 3, 10  # beside other work, a second of CPU takes longer
 FORK = sys.platform == "linux"  # where forking after the imports is safe
 SINGLE_THREAD = ["OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"]
 ENVIRONMENT = {
@@ -60,7 +61,7 @@ class Server:
     def __init__(self, modules: list[str], environment: dict[str, str]) -> None:
         self.modules, self.ready, self.received = modules, False, b""
         self.socket, theirs = socket.socketpair()
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the server)
         command = [sys.executable, "-m", "scripts.forkserver", str(theirs.fileno()), *modules]
         self.process = subprocess.Popen(
             command,
@@ -162,8 +163,7 @@ class Runner:
             "root": str(snippet.root),
             "preload": [] if self.fork else preloads(snippet),
             "cpu_seconds": snippet.cpu_seconds,
-            # beside other work, a second of CPU takes longer
-            "wall_seconds": 3 * snippet.cpu_seconds + 10,
+            "wall_seconds": _wall_seconds(snippet),
             "memory_bytes": MEMORY_BYTES,
         }
 
@@ -240,6 +240,10 @@ class Runner:
                 future.result()
 
 
+def _wall_seconds(snippet: Snippet) -> int:
+    return WALL_FACTOR * snippet.cpu_seconds + WALL_SLACK
+
+
 def _read(snippet: Snippet, folder: Path, end: dict[str, Any]) -> Result:
     """The result of a finished process, or the problem that ended it."""
     try:
@@ -280,7 +284,7 @@ def _death(status: int, snippet: Snippet) -> tuple[str, str]:
             "make it smaller, or an experiment_*",
         )
     if number == signal.SIGALRM:
-        return f"did not end within {3 * snippet.cpu_seconds + 10} s", "it waits for something"
+        return f"did not end within {_wall_seconds(snippet)} s", "it waits for something"
     if number == signal.SIGKILL:
         return "was killed (SIGKILL)", "it used too much memory or time, or killed itself"
     return f"was killed by {signal.Signals(number).name}", "the code or a library crashed"

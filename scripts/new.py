@@ -3,10 +3,8 @@
 import re
 from pathlib import Path
 
-from scripts.discover import MODULE_SCHEMA, discover
+from scripts.discover import TOPIC_PATH, discover
 from scripts.problems import ROOT, Stop, nearest
-
-PATH = str(MODULE_SCHEMA["properties"]["path"]["pattern"])
 
 PAGE = """---
 title: {title}
@@ -19,7 +17,7 @@ tags: [draft]
 
 **{title}** doubles each number: $y = 2x$. Replace this lead: one or two sentences that an expert would sign.
 
-![A straight line through the origin that rises twice as fast as it goes right]({stem}_numpy.py#idea "What is the idea in one picture?")
+![A straight line through the origin with slope two]({stem}_numpy.py#idea "What is the idea in one picture?")
 
 | At a glance | |
 |---|---|
@@ -132,7 +130,7 @@ def test_agrees_with_torch(load, numbers):
 def new(path: str, title: str, part: str = "", root: Path = ROOT) -> int:
     """Make `modules/PATH` and its line in the curriculum. Raises Stop for a path that cannot be."""
     path = path.removeprefix("modules/").rstrip("/")
-    if not re.fullmatch(PATH, path):
+    if not re.fullmatch(TOPIC_PATH, path):
         raise Stop(f"{path!r} is no topic path (write lower-case words: ml/deep-learning/my-topic)")
     if not title.strip() or re.search(r'["\\{}\n]', title):
         raise Stop(f"{title!r} is no title (write plain words, without quotes and braces)")

@@ -28,7 +28,7 @@ def notebook(snippet: Snippet, result: Result) -> str:
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     whole = v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
     nbformat.validate(whole)
-    return nbformat.writes(whole) + "\n"
+    return str(nbformat.writes(whole)) + "\n"
 
 
 def _without_docstring(snippet: Snippet) -> str:

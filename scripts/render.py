@@ -145,7 +145,7 @@ class _Body:
     def problem(self, line: int, message: str, advice: str = "") -> str:
         """Report, and return what stands on the page in place of the faulty form."""
         self.renderer.problems.append(Problem(self.page.path, line, message, advice))
-        return f"<mark>{html.escape(message)}</mark>"
+        return _mark(message)
 
     def text(self, text: str, line: int, plain: bool = False) -> str:
         """Markdown of the site from Markdown of an author. `plain`: for attributes, where no markup may stand."""
@@ -246,7 +246,7 @@ class _Body:
                     )
                 return f"{{{{{text}}}}}"
             if result.problem:
-                return self.problem(line, f"no value {name!r}: {snippet.path} failed", "mend the snippet")
+                return _mark(f"no value {name!r}: {snippet.path} failed")
             if name not in result.values:
                 return self.problem(line, f"{snippet.path} has no value {name!r}", nearest(name, result.values))
             value, source = result.values[name], f"{name} in {posixpath.basename(snippet.path)}"
@@ -320,10 +320,10 @@ class _Body:
     def listing(self, token: Token, snippet: Snippet, symbol: str, caption: str) -> str:
         """A snippet's code with its caption and downloads, and what it printed when shown whole."""
         name = posixpath.basename(snippet.path)
-        if symbol and symbol not in snippet.symbols:
+        if symbol and symbol not in snippet.symbols and snippet.tree:
             message = f"{token['target']!r}: no function or class {symbol!r}"
             return self.problem(token.line, message, nearest(symbol, snippet.symbols))
-        code = snippet.symbol_source(symbol) if symbol else snippet.source
+        code = snippet.symbol_source(symbol) if symbol and snippet.tree else snippet.source
         here = posixpath.relpath(snippet.path, posixpath.dirname(self.page.url))
         result = (self.renderer.results or {}).get(snippet.path)
         links = [f"[{name}]({here}){{ download }}"]
@@ -332,7 +332,6 @@ class _Body:
         lines = [f'<span class="caption">{caption}</span> <span class="downloads">{" ".join(links)}</span>']
         lines += ["{: .listing }", "", fenced(code, f' {{ .python title="{name}" }}')]
         if result and result.problem:
-            self.problem(token.line, f"the snippet failed: {result.problem}", "mend the snippet")
             lines += [
                 "",
                 '!!! failure "The snippet failed"',
@@ -351,7 +350,7 @@ class _Body:
             return self.problem(token.line, f"the figure {name!r} has no caption", "say which question it answers")
         result = (self.renderer.results or {}).get(snippet.path)
         if result and result.problem:
-            return self.problem(token.line, f"no figure {name!r}: {snippet.path} failed", "mend the snippet")
+            return _mark(f"no figure {name!r}: {snippet.path} failed")
         known = set(result.figures) if result else snippet.figure_names
         if name not in known:
             return self.problem(token.line, f"{snippet.path} draws no figure {name!r}", nearest(name, known))
@@ -365,6 +364,11 @@ class _Body:
             "{: .figure }",
         ]
         return indented("\n".join(lines), token.indent).removeprefix(token.indent)
+
+
+def _mark(message: str) -> str:
+    """What stands on a page in place of a form that could not be filled. A failed snippet was reported already."""
+    return f"<mark>{html.escape(message)}</mark>"
 
 
 def _yaml(value: Any) -> str:

@@ -123,10 +123,10 @@ class Cache:
 
     def put(self, snippet: Snippet, run: Path, result: Result) -> None:
         """Keep a successful run: written beside, then renamed. A cache that cannot be written is no error."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / self.key(snippet)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=self.folder))
+        target, part = self.folder / self.key(snippet), None
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=".part-", dir=self.folder))
             for name in [
                 "result.json",
                 "stdout.txt",
@@ -139,7 +139,8 @@ class Cache:
             shutil.rmtree(target, ignore_errors=True)
             os.rename(part, target)
         except OSError:
-            shutil.rmtree(part, ignore_errors=True)
+            if part:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _sum(folder: Path) -> str:

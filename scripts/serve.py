@@ -9,7 +9,7 @@ import functools
 import http.server
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import watchfiles
@@ -18,7 +18,7 @@ from scripts import build, site
 from scripts.check import check_site
 from scripts.discover import Project, discover
 from scripts.execute import Runner
-from scripts.problems import ROOT, Problem, Stop, report
+from scripts.problems import ROOT, Problem, Stop, counted, report
 from scripts.results import Cache
 from scripts.tex import Tex
 
@@ -91,7 +91,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def __init__(self, *arguments: object, preview: Preview, **keywords: object) -> None:
         self.preview = preview
-        super().__init__(*arguments, directory=str(preview.site), **keywords)  # type: ignore[arg-type, misc]
+        super().__init__(*arguments, directory=str(preview.site), **keywords)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
         if self.path == "/.version":
@@ -126,6 +126,13 @@ def listen(preview: Preview, port: int) -> http.server.ThreadingHTTPServer:
     raise Stop(f"ports {port} to {port + 49} are all in use (choose one with --port)")
 
 
+def changes(root: Path) -> Iterator[set[str]]:
+    """Sets of paths that were edited together, until Ctrl-C."""
+    paths = [root / name for name in WATCHED if (root / name).exists()]
+    for found in watchfiles.watch(*paths, debounce=150, step=50, raise_interrupt=False):
+        yield {path for _, path in found}
+
+
 def _shown(paths: Iterable[str], root: Path) -> str:
     names = sorted({Path(path).relative_to(root).as_posix() for path in paths})
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -138,19 +145,14 @@ def serve(port: int, jobs: int = 0, root: Path = ROOT) -> int:
         try:
             count = report(preview.refresh())
             server = listen(preview, port)
-            address = f"http://127.0.0.1:{server.server_address[1]}/"
-            state = f"{count} problems" if count else "no problems"
-            print(
-                f"\n{state}; the site is at {address}  (Ctrl-C ends; an edit shows by itself)",
-                flush=True,
-            )
-            paths = [root / name for name in WATCHED if (root / name).exists()]
-            for changes in watchfiles.watch(*paths, debounce=150, step=50, raise_interrupt=False):
+            url = f"http://127.0.0.1:{server.server_address[1]}/"
+            print(f"\n{counted(count)}; the site is at {url}  (an edit shows by itself; Ctrl-C ends)", flush=True)
+            for paths in changes(root):
                 started = time.perf_counter()
                 count = report(preview.refresh())
                 seconds = time.perf_counter() - started
-                what = _shown((path for _, path in changes), root)
-                print(f"{what}: {count or 'no'} problems, shown after {seconds:.1f} s", flush=True)
+                what = _shown(paths, root)
+                print(f"{what}: {counted(count)}, shown after {seconds:.1f} s", flush=True)
         finally:
             preview.close()
     print("\nStopped.")

@@ -107,7 +107,8 @@ def generate(config_file: Path, dirty: bool = False) -> list[Problem]:
         logger.removeHandler(collector)
     if kept is not None:
         index.write_bytes(kept)
-    return [_mkdocs_problem(message) for message in collector.messages]
+    # that a dirty build is one, MkDocs says as a warning
+    return [_mkdocs_problem(message) for message in collector.messages if "'dirty' build" not in message]
 
 
 def _mkdocs_problem(message: str) -> Problem:

@@ -4,7 +4,8 @@ Claim (Klambauer et al. 2017, abstract): self-normalization makes it possible to
 many layers, in contrast to ReLU networks without normalization.
 Setup: digits, 1200 images to train and 597 to test; dense layers of width 48, no normalization, no
 skip connections; 200 steps of SGD with momentum 0.9 on batches of 64. Each recipe gets the weight
-variance that keeps E[h^2] = 1 and its own best learning rate of the same four (by training loss).
+variance that keeps the pre-activations at variance 1, and its own best learning rate out of the
+same three, chosen by the training loss.
 All seeds and rates train side by side: weights are (S, D, K), a network per index of S.
 """
 
@@ -86,8 +87,8 @@ if __name__ == "__main__":
     images = (images - images[:TRAIN].mean(axis=0)) / images[:TRAIN].std(axis=0)
     x = torch.tensor(np.clip(images, -3, 3), dtype=torch.float32)
 
-    # weight variance times n that keeps E[h^2] = 1: 1 / E[f(z)^2] for z ~ N(0, 1)
-    recipes = {"SELU": (F.selu, 1.0), "ReLU": (F.relu, 2.0), "ELU": (F.elu, 1.5506)}
+    # n times the weight variance: 1 / E[f(z)^2] for z ~ N(0, 1) keeps pre-activations at variance 1
+    recipes = {"SELU": (F.selu, 1.0), "ReLU": (F.relu, 2.0), "ELU": (F.elu, 1.5505)}
     grids = {4: [0.01, 0.03, 0.1], 30: [0.001, 0.003, 0.01]}
     loss_of, error_of, best_rate_inside = {}, {}, True
     print("layers  recipe        rate   training loss     test error (%)")

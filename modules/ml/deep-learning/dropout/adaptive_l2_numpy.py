@@ -22,7 +22,13 @@ def logistic_losses(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.logaddexp(0.0, scores) - y * scores
 
 
-def expected_loss(losses: Callable, x: np.ndarray, y: np.ndarray, w: np.ndarray, p: float) -> float:
+def expected_loss(
+    losses: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    x: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray,
+    p: float,
+) -> float:
     """Return the loss summed over examples, averaged over all masks on x, for 0 <= p < 1."""
     keep = np.array(list(product([0.0, 1.0], repeat=w.size)))  # (2^D, D)
     chance = np.prod(np.where(keep == 1.0, 1.0 - p, p), axis=1)
@@ -87,7 +93,7 @@ if __name__ == "__main__":
     print(f"logistic: second order / exact = {ratio_small:.4f} at norm {norms[0]}", end=", ")
     print(f"{ratio_large:.2f} at norm {largest_norm}")
 
-    fig, ax = plt.subplots(num="penalty", figsize=(6.4, 3.6))
+    fig, ax = plt.subplots(num="penalty", layout="constrained", figsize=(6.4, 3.6))
     ax.plot(norms, true_penalty, label="logistic, exact")
     ax.plot(norms, quadratic, "--", label="logistic, second order")
     ax.plot(norms, l2, ":", color="0.5", label="plain L2")
@@ -95,7 +101,6 @@ if __name__ == "__main__":
     ax.set_xlabel("norm of the weight vector")
     ax.set_ylabel("dropout penalty (nats)")
     ax.legend(frameon=False)
-    fig.tight_layout()
     plt.show()
 
     assert relative_difference < 1e-12

@@ -66,7 +66,9 @@ if __name__ == "__main__":
 
     units = np.arange(1, x.size + 1)
     kept = mask > 0
-    fig, (top, bottom) = plt.subplots(2, 1, num="activations", figsize=(6.4, 4.8), sharex=True)
+    fig, (top, bottom) = plt.subplots(
+        2, 1, num="activations", layout="constrained", figsize=(6.4, 4.8), sharex=True
+    )
     top.vlines(units, x, out, color="0.5", lw=1)
     top.plot(units, x, "o", mfc="none", ms=8, color="0.5", label="evaluation")
     top.plot(units[kept], out[kept], "o", color="C0", label=f"kept, times {1 / (1 - p):.2f}")
@@ -83,7 +85,6 @@ if __name__ == "__main__":
     bottom.set_ylim(-0.3, 5.2)
     top.legend(ncols=3, loc="upper center", frameon=False)
     bottom.legend(ncols=2, loc="upper center", frameon=False)
-    fig.tight_layout()
     plt.show()
 
     assert abs(keep_rate - (1 - p)) < 5 * np.sqrt(p * (1 - p) / outs.size)

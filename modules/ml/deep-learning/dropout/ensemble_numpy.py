@@ -1,4 +1,4 @@
-"""Evaluation mode is the ensemble's normalized geometric mean exactly if only softmax follows dropout.
+"""Where only softmax follows dropout, evaluation mode is exactly the ensemble's geometric mean.
 
 The ensemble has one member per mask; all 2^D masks are enumerated, each with its probability.
 Shapes: x is (D,), masks are (M, D) with entries 0 or 1 / (1 - p), log-probabilities are (M, K).

@@ -9,7 +9,6 @@ each. In inverted dropout evaluation mode is what the paper calls weight scaling
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -33,7 +32,7 @@ def train(x: torch.Tensor, y: torch.Tensor, p: float) -> nn.Sequential:
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(x)).split(100):
             optimizer.zero_grad()
-            F.cross_entropy(model(x[rows]), y[rows]).backward()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
             optimizer.step()
     return model
 
@@ -55,13 +54,15 @@ if __name__ == "__main__":
         sums = members.view(REPEATS, SAMPLES, -1, 10).cumsum(1)  # argmax needs no division by k
         averaged.append((sums.argmax(-1) != y[1000:]).float().mean(-1))  # (REPEATS, SAMPLES)
         with torch.no_grad():
-            train_mode_loss = F.cross_entropy(model(x[:1000]), y[:1000])
+            train_mode_loss = nn.functional.cross_entropy(model(x[:1000]), y[:1000])
             model.eval()
             logits = model(x)
         scaled.append((logits[1000:].argmax(-1) != y[1000:]).float().mean())
         gap = logits[1000:].softmax(-1) - members.mean(0)
         distances.append(0.5 * gap.abs().sum(-1).mean())  # total variation
-        parts = [F.cross_entropy(logits[s], y[s]) for s in (slice(1000), slice(1000, None))]
+        parts = [
+            nn.functional.cross_entropy(logits[s], y[s]) for s in (slice(1000), slice(1000, None))
+        ]
         losses.append(torch.stack([train_mode_loss, *parts]))
 
     evaluation_error = 100 * torch.stack(scaled).mean().item()
@@ -82,7 +83,7 @@ if __name__ == "__main__":
     print(f"test loss {test_loss:.3f}")
     print("verdict:", verdict)
 
-    fig, ax = plt.subplots(num="averaging", figsize=(6.4, 3.6))
+    fig, ax = plt.subplots(num="averaging", layout="constrained", figsize=(6.4, 3.6))
     counts = np.arange(1, SAMPLES + 1)
     ax.plot(counts, mean, label="mean of k sampled networks")
     ax.fill_between(counts, mean - std, mean + std, alpha=0.2, lw=0)
@@ -91,7 +92,6 @@ if __name__ == "__main__":
     ax.set_xlabel("k, number of sampled networks")
     ax.set_ylabel("test error (%)")
     ax.legend(frameon=False)
-    fig.tight_layout()
     plt.show()
 
     assert error_one > error_all + 0.5

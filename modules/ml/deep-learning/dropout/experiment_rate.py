@@ -1,16 +1,16 @@
 """The best dropout rate depends on how much there is to overfit: small rates do on clean labels.
 
 Claim: at a fixed width the test error is flat for retention between 0.4 and 0.8, so for drop rates
-between 0.2 and 0.6, and rises on both sides (Srivastava et al. 2014, Section 7.3, Figure 9a, MNIST).
+between 0.2 and 0.6, and rises on both sides (Srivastava et al. 2014, Section 7.3, Figure 9a).
 Here: scikit-learn digits, 1000 training images with right labels, or with 40 % wrong ones, and 797
-test images. All networks train side by side: x is (B, N, 64), one slice of each weight per network.
+test images. All networks train side by side: x is (B, N, 64), with a slice of weights for each.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-import torch.nn.functional as F
 from sklearn.datasets import load_digits
+from torch import nn
 
 NOISES, DROP_RATES, SEEDS = (0.0, 0.4), (0.0, 0.2, 0.4, 0.5, 0.6, 0.8), range(4)
 EPOCHS, BATCH, WIDTH = 40, 100, 128
@@ -49,7 +49,9 @@ def train(x: torch.Tensor, labels: torch.Tensor, p: torch.Tensor) -> list[torch.
     for _ in range(EPOCHS):
         for rows in torch.randperm(1000, generator=generator).split(BATCH):
             logits = forward(x[:, rows], params, p, generator)
-            loss = F.cross_entropy(logits.flatten(0, 1), labels[:, rows].flatten(), reduction="sum")
+            loss = nn.functional.cross_entropy(
+                logits.flatten(0, 1), labels[:, rows].flatten(), reduction="sum"
+            )
             optimizer.zero_grad()
             (loss / BATCH).backward()  # the networks share no weight: each gets its mean loss
             optimizer.step()
@@ -83,14 +85,13 @@ if __name__ == "__main__":
     error_clean_none, error_clean_high = float(mean[0, 0]), float(mean[0, -1])
     print(f"best rate: {best_clean} with right labels, {best_noisy} with 40 % wrong ones;", verdict)
 
-    fig, ax = plt.subplots(num="rate", figsize=(6.4, 3.6))
+    fig, ax = plt.subplots(num="rate", layout="constrained", figsize=(6.4, 3.6))
     for row, marker, name in ((1, "s--", "40 % wrong labels"), (0, "o-", "right labels")):
         ax.errorbar(DROP_RATES, mean[row], std[row], fmt=marker, capsize=3, label=name)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("drop rate p")
     ax.set_ylabel("test error (%)")
     ax.legend(frameon=False)
-    fig.tight_layout()
     plt.show()
 
     assert mean[1, 0] > mean[1, 3] + 5 and mean[1, -1] > mean[1, 3] + 1  # U shape with noise

@@ -7,7 +7,6 @@ Sources: Li et al. (2019) for the variance shift before BatchNorm; documentation
 from math import comb, log
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 
@@ -15,7 +14,9 @@ class AlwaysDrops(nn.Module):
     """The bug: functional dropout does not know self.training, and its default is training=True."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.dropout(x, p=0.5)  # right: F.dropout(x, p=0.5, training=self.training)
+        return nn.functional.dropout(
+            x, p=0.5
+        )  # right: nn.functional.dropout(x, p=0.5, training=self.training)
 
 
 def variance_shift(x: torch.Tensor, p: float) -> tuple[float, float]:
@@ -38,9 +39,11 @@ def scaled_again(x: torch.Tensor, layers: nn.Sequential, p: float) -> torch.Tens
 def unused_units(fresh_mask: bool, steps: int = 100, units: int = 50) -> int:
     """Return how many of the units never get a gradient when the mask is fresh, or drawn once."""
     w = torch.ones(units, requires_grad=True)
-    mask = F.dropout(torch.ones(units), p=0.5)
+    mask = nn.functional.dropout(torch.ones(units), p=0.5)
     for _ in range(steps):
-        (w * (F.dropout(torch.ones(units), p=0.5) if fresh_mask else mask)).sum().backward()
+        (
+            w * (nn.functional.dropout(torch.ones(units), p=0.5) if fresh_mask else mask)
+        ).sum().backward()
     return int((w.grad == 0).sum())
 
 
@@ -84,7 +87,7 @@ if __name__ == "__main__":
     logits = torch.full((100_000, 10), -50.0)
     logits[:, 0] = 50.0  # as sure, and as right, as can be
     targets = torch.zeros(100_000, dtype=torch.long)
-    sure_loss = F.cross_entropy(F.dropout(logits, p), targets).item()
+    sure_loss = nn.functional.cross_entropy(nn.functional.dropout(logits, p), targets).item()
     print(f"perfect logits, dropped: loss {sure_loss:.3f}, floor {floor:.3f}")
 
     assert eval_tracks_gradients

@@ -1,0 +1,111 @@
+"""Half of all ReLU outputs are zero: that is sparsity. Zero for every example: that is a dead unit.
+
+Claims: about half of the outputs are real zeros after initialization (Glorot et al. 2011), and a
+learning rate that is too high kills units (CS231n notes, "Neural Networks Part 1").
+Setup: digits, 1200 images (N, 64) to train and 597 to test; three hidden layers of 128 units, He
+initialization, zero biases, 200 steps of SGD with momentum 0.9, batches of 64, five seeds.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import nn
+
+SEEDS, STEPS, BATCH, TRAIN = 5, 200, 64, 1200
+
+
+def make_network(activation: type[nn.Module], seed: int) -> nn.Sequential:
+    """Return 64 -> 128 -> 128 -> 128 -> 10 with He-normal weights and zero biases."""
+    torch.manual_seed(seed)
+    hidden = [layer for d in (64, 128, 128) for layer in (nn.Linear(d, 128), activation())]
+    network = nn.Sequential(*hidden, nn.Linear(128, 10))
+    for layer in network[::2]:
+        nn.init.kaiming_normal_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return network
+
+
+@torch.no_grad()
+def inactive(network: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """Return which hidden units have an input z <= 0, for each example: bool, (N, 3, 128)."""
+    off = []
+    for layer in network:
+        x = layer(x)
+        if not isinstance(layer, nn.Linear):
+            off.append(x <= 0)  # same sign before and after the activation
+    return torch.stack(off, dim=1)
+
+
+def train(network: nn.Sequential, rate: float, x: torch.Tensor, y: torch.Tensor, seed: int) -> None:
+    """Run STEPS steps of SGD on the cross-entropy, in place."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(STEPS):
+        batch = torch.randint(len(x), (BATCH,), generator=generator)
+        optimizer.zero_grad()
+        F.cross_entropy(network(x[batch]), y[batch]).backward()
+        optimizer.step()
+
+
+if __name__ == "__main__":
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    x = torch.tensor(images[order], dtype=torch.float32)
+    x = (x - x[:TRAIN].mean()) / x[:TRAIN].std()
+    y = torch.tensor(labels[order])
+
+    def run(activation: type[nn.Module], rate: float) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return percentages per seed, units revived per layer, and how many seeds diverged.
+
+        The percentages, (SEEDS, 5): z <= 0 at start, end; dead units at start, end; test error.
+        """
+        rows, revived, diverged = [], np.zeros(3, dtype=int), 0
+        for seed in range(SEEDS):
+            network = make_network(activation, seed)
+            before = inactive(network, x[:TRAIN])
+            train(network, rate, x[:TRAIN], y[:TRAIN], seed)
+            after = inactive(network, x[:TRAIN])
+            dead_before, dead_after = before.all(dim=0), after.all(dim=0)  # (3, 128)
+            revived += (dead_before & ~dead_after).sum(dim=1).numpy()
+            with torch.no_grad():
+                z = network(x[TRAIN:])
+            diverged += int(not z.isfinite().all())
+            wrong = z.argmax(dim=1) != y[TRAIN:]
+            parts = (before, after, dead_before, dead_after, wrong)
+            rows.append([100 * t.double().mean().item() for t in parts])
+        return np.array(rows), revived, diverged
+
+    print("ReLU     z <= 0 (%)           dead units (%)       test error")
+    print("rate     start   end          start  end           (%)")
+    summary, revived_by_layer = {}, np.zeros(3, dtype=int)
+    for rate in (0.01, 0.1, 0.3):
+        rows, revived, _ = run(nn.ReLU, rate)
+        revived_by_layer += revived
+        summary[rate] = mean = rows.mean(axis=0)
+        sd = rows.std(axis=0, ddof=1)
+        print(
+            f"{rate:.2f}   {mean[0]:7.1f} {mean[1]:6.1f} ± {sd[1]:4.1f}"
+            f"  {mean[2]:8.1f} {mean[3]:5.1f} ± {sd[3]:4.1f}  {mean[4]:8.1f} ± {sd[4]:.1f}"
+        )
+    leaky_rows, _, leaky_diverged = run(nn.LeakyReLU, 0.3)
+    leaky_error = leaky_rows[:, 4].mean()
+    print(f"Leaky ReLU at 0.3: error {leaky_error:.1f} %, NaN in {leaky_diverged} of {SEEDS} seeds")
+    print("units dead at the start and alive at the end, by layer:", revived_by_layer.tolist())
+
+    zeros_start, dead_start = summary[0.01][0], summary[0.01][2]
+    zeros_low, zeros_middle = summary[0.01][1], summary[0.1][1]
+    zeros_high = summary[0.3][1]
+    dead_low, dead_middle, dead_high = (summary[rate][3] for rate in (0.01, 0.1, 0.3))
+    error_low, error_middle, error_high = (summary[rate][4] for rate in (0.01, 0.1, 0.3))
+    revived_first, revived_later = int(revived_by_layer[0]), int(revived_by_layer[1:].sum())
+    verdict = (
+        "reproduced" if 45 < zeros_start < 55 and dead_high > 5 * dead_low else "not at this size"
+    )
+    print("verdict:", verdict)
+
+    assert verdict == "reproduced"
+    assert zeros_middle > zeros_low + 10 and dead_middle < 15 and error_middle < 8
+    assert error_high > 50 and leaky_error > 50
+    assert revived_first == 0  # its inputs never change and its gradient is zero: dead for good
+    assert revived_later > 0

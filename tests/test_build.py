@@ -1,0 +1,271 @@
+"""What a build promises when nothing is wrong: kept results, equal sites, whole publishing."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts import build, publish, site
+from scripts.discover import discover
+from scripts.execute import Runner
+from scripts.problems import ROOT
+from scripts.results import Cache
+from tests import mini
+from tests.conftest import Build
+from tests.mini import NUMPY_PATH, PAGE_PATH
+
+
+def ran(printed: str) -> list[str]:
+    """The snippets that ran."""
+    return [line.rsplit("/", 1)[1] for line in printed.splitlines() if line.startswith("[")]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_page_holds_code_output_figure_value_and_citation(root: Path, run_build: Build) -> None:
+    code, printed = run_build(root)
+    assert code == 0, printed
+    folder = root / "build/site/modules/stats/mean"
+    html = (folder / "index.html").read_text()
+    assert '<data value="2.0" title="middle in mean_numpy.py">2.0</data>' in html
+    assert "mean: 2.0" in html
+    assert '<img alt="A rising line" height="192" loading="lazy" src="mean_numpy.line.svg" width="384" />' in html
+    assert "<figcaption>How far does it rise?</figcaption>" in html
+    assert '<a href="../../../bibliography/#gauss1809">Gauss, 1809</a>, Section 1' in html
+    assert 'class="katex"' in html
+    assert "data-tex" not in html
+    assert (folder / "mean_numpy.py").read_text() == mini.SNIPPET
+    assert "prefers-color-scheme" in (folder / "mean_numpy.line.svg").read_text()
+    home = (root / "build/site/index.html").read_text()
+    assert "A site of <data" in home and ">1</data> topic" in home
+    assert 'href="modules/stats/mean/#definition"' in home
+    bibliography = (root / "build/site/bibliography/index.html").read_text()
+    assert "Carl Friedrich Gauss (1809)" in bibliography and ">Mean</a>" in bibliography
+
+
+def test_only_what_changed_runs_again(root: Path, run_build: Build) -> None:
+    assert ran(run_build(root)[1]) == []  # the fixture brings the results
+    mini.edit(root, NUMPY_PATH, "mean: ", "the mean: ")
+    assert ran(run_build(root)[1]) == ["mean_numpy.py"]
+    mini.edit(root, PAGE_PATH, "The **mean**", "This **mean**")
+    assert ran(run_build(root)[1]) == []
+    assert sorted(ran(run_build(root, fresh=True)[1])) == ["mean_numpy.py", "mean_other.py"]
+
+
+def test_unchanged_build_leaves_the_site_alone(root: Path, run_build: Build) -> None:
+    run_build(root)
+    before = (root / "build/site").resolve().stat().st_mtime_ns
+    assert "unchanged" in run_build(root)[1]
+    assert (root / "build/site").resolve().stat().st_mtime_ns == before
+
+
+def test_a_damaged_site_is_built_again(root: Path, run_build: Build) -> None:
+    run_build(root)
+    before = contents(root / "build/site")
+    (root / "build/site/index.html").write_text("damaged")
+    assert "published" in run_build(root)[1]
+    assert contents(root / "build/site") == before
+
+
+def test_fresh_and_cached_sites_are_equal(root: Path, run_build: Build) -> None:
+    run_build(root)
+    cached = contents(root / "build/site")
+    shutil.rmtree(root / "build")
+    run_build(root, fresh=True)
+    assert contents(root / "build/site") == cached
+
+
+def test_forked_and_fresh_processes_give_the_same(tmp_path: Path, run_build: Build) -> None:
+    sites = []
+    for fork in (True, False):
+        root = mini.make(tmp_path / str(fork), torch=True)
+        assert run_build(root, fork=fork)[0] == 0
+        sites.append(contents(root / "build/site"))
+    assert sites[0] == sites[1]
+
+
+def test_a_file_that_a_snippet_reads_is_part_of_its_result(root: Path, run_build: Build) -> None:
+    reader = '"""Two."""\n\nfrom pathlib import Path\n\n'
+    reader += 'two = int((Path(__file__).parent / "data.txt").read_text())\nprint(two)\nassert two\n'
+    mini.write(root, "modules/stats/mean/mean_other.py", reader)
+    mini.write(root, "modules/stats/mean/data.txt", "2")
+    assert ran(run_build(root)[1]) == ["mean_other.py"]
+    assert ran(run_build(root)[1]) == []
+    mini.write(root, "modules/stats/mean/data.txt", "3")
+    assert ran(run_build(root)[1]) == ["mean_other.py"]
+
+
+def test_a_sibling_module_is_part_of_the_result(root: Path, run_build: Build) -> None:
+    mini.write(root, "modules/stats/mean/mean_other.py", '"""Two."""\n\nimport helper\n\nassert helper.two\n')
+    mini.write(root, "modules/stats/mean/helper.py", '"""Helps."""\n\ntwo = 2\nassert two\n')
+    mini.edit(root, PAGE_PATH, "See the [home", "[Helper](helper.py)\n\nSee the [home")
+    run_build(root)
+    mini.edit(root, "modules/stats/mean/helper.py", "two = 2", "two = 3")
+    assert sorted(ran(run_build(root)[1])) == ["helper.py", "mean_other.py"]
+
+
+def test_a_new_library_version_runs_its_users_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scripts import results
+
+    cache = Cache(root / ".cache", root)
+    numpy, other = (discover(root).topics["stats/mean"].snippets[n] for n in ("mean_numpy", "mean_other"))
+    assert cache.get(numpy) and cache.get(other)
+    monkeypatch.setattr(results, "_version", lambda name: "99.0")
+    assert cache.get(numpy) is None
+    assert cache.get(other), "it imports nothing"
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "schema", "remove"])
+def test_a_damaged_entry_is_computed_again(root: Path, run_build: Build, damage: str) -> None:
+    run_build(root)
+    before = contents(root / "build/site")
+    for entry in (root / ".cache/results").iterdir():
+        file = entry / "stdout.txt"
+        match damage:
+            case "truncate":
+                file.write_bytes(file.read_bytes()[:2])
+            case "flip":
+                (entry / "result.json").write_bytes((entry / "result.json").read_bytes().replace(b"2", b"3"))
+            case "schema":
+                (entry / "seal.json").write_text("[]")
+            case "remove":
+                (entry / "result.json").unlink()
+    (root / ".cache/tex.sqlite").write_bytes(b"no database")
+    shutil.rmtree(root / "build")
+    code, printed = run_build(root)
+    assert code == 0, printed
+    assert len(ran(printed)) == (1 if damage == "truncate" else 2)  # one of them printed nothing
+    assert contents(root / "build/site") == before
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(root: Path, run_build: Build) -> None:
+    shutil.rmtree(root / ".cache/results")
+    (root / ".cache/results").write_text("a file where the folder should be")
+    assert run_build(root)[0] == 0
+
+
+def test_two_builds_at_once_take_turns(root: Path) -> None:
+    code = "import sys; from pathlib import Path; from scripts import build;"
+    code += "sys.exit(build.build(build.Options(root=Path(sys.argv[1]), fresh=True)))"
+    command = [sys.executable, "-c", code, str(root)]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = "".join(process.communicate(timeout=120)[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert "Another build is running here" in printed
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_old_site_is_whole(root: Path, run_build: Build) -> None:
+    run_build(root)
+    before = contents(root / "build/site")
+    mini.edit(root, NUMPY_PATH, "mean: ", "the mean: ")
+    code = "import sys; from pathlib import Path; from scripts import build;"
+    code += "sys.exit(build.build(build.Options(root=Path(sys.argv[1]))))"
+    for delay in (0.2, 0.5, 0.8, 1.1, 1.4):
+        process = subprocess.Popen([sys.executable, "-c", code, str(root)], cwd=ROOT, stdout=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        now = contents(root / "build/site")
+        assert now == before or b"the mean: 2.0" in now["modules/stats/mean/index.html"]
+    assert run_build(root)[0] == 0
+    after = contents(root / "build/site")
+    assert b"the mean: 2.0" in after["modules/stats/mean/index.html"]
+    assert not list((root / "build").glob(".new-*"))
+    shutil.rmtree(root / "build")
+    run_build(root, fresh=True)
+    assert contents(root / "build/site") == after
+
+
+def test_readers_never_see_a_part(root: Path, run_build: Build) -> None:
+    run_build(root)
+    seen, stop = set(), threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            text = (root / "build/site/modules/stats/mean/index.html").read_text()
+            seen.add(("the mean: 2.0" in text, text.rstrip().endswith("</html>")))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    mini.edit(root, NUMPY_PATH, "mean: ", "the mean: ")
+    run_build(root)
+    time.sleep(0.05)
+    stop.set()
+    thread.join()
+    assert seen == {(False, True), (True, True)}
+
+
+def test_same_site_whatever_the_machine(tmp_path: Path, kept: Path) -> None:
+    sites = []
+    for number, (zone, language) in enumerate([("UTC", "C"), ("Asia/Kathmandu", "de_DE.UTF-8")]):
+        root = mini.make(tmp_path / ("a" * (number + 1)))
+        code = "import os, sys; os.umask(0o077) if sys.argv[2] == '1' else None;"
+        code += "from pathlib import Path; from scripts import build;"
+        code += "sys.exit(build.build(build.Options(root=Path(sys.argv[1]), jobs=int(sys.argv[2]) + 1)))"
+        environment = {**os.environ, "TZ": zone, "LC_ALL": language, "PYTHONHASHSEED": str(number)}
+        subprocess.run([sys.executable, "-c", code, str(root), str(number)], cwd=ROOT, env=environment, check=True)
+        sites.append(contents(root / "build/site"))
+    differing = [name for name in sites[0] if sites[0][name] != sites[1].get(name)]
+    assert not differing and sites[0].keys() == sites[1].keys()
+
+
+def test_publish_keeps_two_releases(tmp_path: Path) -> None:
+    for number in range(4):
+        finished = tmp_path / "finished"
+        finished.mkdir()
+        (finished / "index.html").write_text(str(number))
+        publish.publish(finished, tmp_path)
+        assert (tmp_path / "site/index.html").read_text() == str(number)
+        assert publish.is_whole(tmp_path / "site")
+    assert len(list((tmp_path / "releases").iterdir())) == publish.KEEP
+
+
+def test_only_one_topic(root: Path, run_build: Build) -> None:
+    code, printed = run_build(root, only="stats/mean")
+    assert code == 0
+    assert "mean_numpy.py: 0." in printed
+    assert not (root / "build/site").exists()
+
+
+def test_a_snippet_sees_nothing_of_the_one_before(root: Path) -> None:
+    leak = '"""Leaks."""\n\nimport builtins, os, random\n\nimport matplotlib as mpl\nimport numpy as np\n\n'
+    leak += 'os.environ["LEAK"] = "1"\nmpl.rcParams["font.size"] = 99\nbuiltins.leak = 1\nrandom.seed(0)\n'
+    leak += 'np.random.seed(0)\nopen("leak.txt", "w").close()\nassert True\n'
+    look = '"""Looks."""\n\nimport builtins, os\n\nimport matplotlib as mpl\n\nassert "LEAK" not in os.environ\n'
+    look += 'assert mpl.rcParams["font.size"] == 11\nassert not hasattr(builtins, "leak")\nassert os.listdir() == []\n'
+    look += 'assert os.environ["HOME"] == os.getcwd()\n'
+    mini.write(root, NUMPY_PATH, leak)
+    mini.write(root, "modules/stats/mean/mean_other.py", look)
+    snippets = discover(root).topics["stats/mean"].snippets
+    with Runner(Cache(root / ".cache", root), jobs=1) as runner:
+        assert runner.run([snippets["mean_numpy"]])[NUMPY_PATH].problem is None
+        result = runner.run([snippets["mean_other"]])["modules/stats/mean/mean_other.py"]
+    assert result.problem is None
+
+
+def test_secrets_are_not_in_the_environment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    mini.write(root, NUMPY_PATH, '"""Looks."""\n\nimport os\n\nassert "SECRET_TOKEN" not in os.environ\n')
+    snippet = discover(root).topics["stats/mean"].snippets["mean_numpy"]
+    with Runner(Cache(root / ".cache", root), jobs=1) as runner:
+        assert runner.run([snippet])[NUMPY_PATH].problem is None
+
+
+def test_stage_forgets_what_is_gone(root: Path) -> None:
+    stage = root / "stage"
+    site.write_stage({"a.md": "a", "b/c.md": "c"}, stage, root)
+    assert site.write_stage({"a.md": "a"}, stage, root) == ["b/c.md"]
+    assert not (stage / "b").exists()
+
+
+def test_topic_that_is_not_there(root: Path) -> None:
+    with pytest.raises(build.Stop, match=r"no topic 'stats/maen' \(did you mean 'stats/mean'\?\)"):
+        build.build(build.Options(root=root, only="stats/maen"))
