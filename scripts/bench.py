@@ -32,10 +32,10 @@ tags: [generated]
 
 """
 TRIVIAL = '"""{n} is {n}."""\n\nvalue = {n}\nprint(value)\nassert value == {n}\n'
-FORMULAS = "\n\n".join(
-    f"Let $a_{{{i}}} \\in \\mathbb{{R}}^{{{i}}}$.\n\n$$\n\\sum_{{k=1}}^{{{i}}} \\frac{{x_k^{{{i}}}}}{{1 + e^{{-x_k}}}}\n$$"
-    for i in range(1, 21)
+FORMULA = (
+    "Let $a_{n} \\in \\mathbb{{R}}^{{{n}}}$.\n\n$$\n\\sum_{{k=1}}^{{{n}}} \\frac{{x_k^{{{n}}}}}{{1 + e^{{-x_k}}}}\n$$"
 )
+FORMULAS = "\n\n".join(FORMULA.format(n=n) for n in range(1, 21))
 
 
 def copy_project(target: Path) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from scripts import build, publish, site
 from scripts.discover import discover
 from scripts.execute import Runner
-from scripts.problems import ROOT
+from scripts.problems import ROOT, Stop
 from scripts.results import Cache
 from tests import mini
 from tests.conftest import Build
@@ -267,5 +267,5 @@ def test_stage_forgets_what_is_gone(root: Path) -> None:
 
 
 def test_topic_that_is_not_there(root: Path) -> None:
-    with pytest.raises(build.Stop, match=r"no topic 'stats/maen' \(did you mean 'stats/mean'\?\)"):
+    with pytest.raises(Stop, match=r"no topic 'stats/maen' \(did you mean 'stats/mean'\?\)"):
         build.build(build.Options(root=root, only="stats/maen"))

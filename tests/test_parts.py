@@ -83,9 +83,10 @@ def test_notebook_is_valid_and_the_same_each_time() -> None:
 def test_bibliography(tmp_path: Path) -> None:
     file = tmp_path / "r.bib"
     file.write_text(
-        "@article{erdos1959,\n  author = {Erd{\\H{o}}s, Paul and R{\\'e}nyi, Alfr{\\'e}d},\n  title = {On {Random} Graphs},"
-        "\n  journal = {Publ. Math.},\n  volume = {6},\n  pages = {290--297},\n  year = {1959},\n  eprint = {1.2}\n}\n"
-        "@misc{a2020, author = {A, B and C, D and E, F}, title = {T}, year = {2020}, url = {https://x.org/?a=1&b=2}}\n"
+        "@article{erdos1959,\n  author = {Erd{\\H{o}}s, Paul and R{\\'e}nyi, Alfr{\\'e}d},\n  title = {On {Random} Graphs},\n"
+        "  journal = {Publ. Math.},\n  volume = {6},\n  pages = {290--297},\n  year = {1959},\n  eprint = {1.2}\n}\n"
+        "@misc{a2020, author = {A, B and C, D and E, F}, title = {T}, year = {2020},"
+        " url = {https://x.org/?a=1&b=2}}\n"
     )
     entries, problems = read_bibliography(file, "r.bib")
     assert not problems

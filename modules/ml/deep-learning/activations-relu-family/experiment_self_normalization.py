@@ -113,7 +113,6 @@ if __name__ == "__main__":
     ax.set_xlabel("layer")
     ax.set_ylabel("variance over examples")
     ax.legend(ncols=2, frameon=False, loc="upper center")
-    fig.tight_layout()
 
     inside = {
         name: bool(np.all((abs(r[:, 0]) <= 0.1) & (r[:, 1] >= 0.8) & (r[:, 1] <= 1.5)))

@@ -97,7 +97,6 @@ if __name__ == "__main__":
     bottom.set_xlabel("x")
     bottom.set_ylim(-0.2, 2.1)
     top.set_ylim(-2.1, 3.9)
-    fig.tight_layout()
     plt.show()
 
     assert largest_difference < 1e-12

@@ -45,11 +45,9 @@ if __name__ == "__main__":
     keep_rate = float(np.mean(outs != 0.0))
     largest_mean_error = float(np.max(np.abs(outs.mean(axis=0) / x - 1.0)))
     mean_variance_ratio = float(np.mean(outs.var(axis=0) / x**2))
-    print(f"share of units kept         {keep_rate:.3f}   (1 - p = {1 - p:.3f})")
+    print(f"share of units kept         {keep_rate:.3f}   (1-p = {1 - p:.3f})")
     print(f"mean over passes / x        off by at most {largest_mean_error:.3f}")
-    print(
-        f"variance over passes / x^2  {mean_variance_ratio:.3f}   (p / (1 - p) = {p / (1 - p):.3f})"
-    )
+    print(f"variance over passes / x^2  {mean_variance_ratio:.3f}   (p/(1-p) = {p / (1 - p):.3f})")
 
     # The same seed gives the same mask: only then can finite differences see the gradient.
     weights = rng.normal(size=x.shape)

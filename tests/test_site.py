@@ -1,0 +1,242 @@
+"""The real site, in a real browser: it builds, and nothing on it is broken."""
+
+import functools
+import http.server
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from scripts import build
+from scripts.discover import discover
+from scripts.problems import ROOT
+from scripts.test import browser as chromium
+
+SITE = ROOT / "build/site"
+PROJECT = discover(ROOT)
+TOPICS = [f"modules/{name}/" for name in PROJECT.topics]
+DOCS = [p.url.removesuffix("index.md").removesuffix(".md") for p in PROJECT.docs]
+ADDRESSES = [*TOPICS, *(f"{name}/" if name else "" for name in DOCS), "bibliography/"]
+THEMES = {"light": "default", "dark": "slate"}
+RULES = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]
+LISTING = ".md-typeset .highlight:not(.output)"
+
+pytestmark = pytest.mark.browser
+needs_browser = pytest.mark.skipif(not chromium(), reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The project's own site, published."""
+    assert build.build(build.Options(root=ROOT)) == 0, "python -m scripts build says what is wrong"
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    return {"executable_path": chromium(), "args": [*quiet, "--disable-component-update", "--disable-sync"]}
+
+
+@pytest.fixture(scope="session", params=THEMES)
+def themed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[str, BrowserContext]]:
+    """A context per theme: Material keeps the choice, so a shared one would stay as it was."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=request.param)
+    yield request.param, context
+    context.close()
+
+
+def watch(page: Page, address: str) -> list[str]:
+    """What goes wrong on a page: errors, and requests to anybody else."""
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None)
+    page.on("response", lambda r: wrong.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    return wrong
+
+
+def test_the_site_is_published(site: Path) -> None:
+    assert (site / "index.html").is_file()
+    for name in PROJECT.topics:
+        assert (site / "modules" / name / "index.html").is_file()
+
+
+@pytest.mark.parametrize("path", TOPICS)
+def test_topic_page_is_light(site: Path, path: str) -> None:
+    import gzip
+
+    html = (site / path / "index.html").read_bytes()
+    styles = [f for f in (site / "assets").rglob("*") if f.suffix == ".css" and "katex" in f.name]
+    size = len(gzip.compress(html)) + sum(len(gzip.compress(f.read_bytes())) for f in styles)
+    assert size < 100_000, f"{size} bytes, compressed"
+
+
+def test_every_notebook_is_valid_and_every_script_is_the_source(site: Path) -> None:
+    for snippet in PROJECT.snippets:
+        assert (site / snippet.path).read_text() == snippet.source
+        notebook = nbformat.read(site / snippet.path.replace(".py", ".ipynb"), as_version=4)
+        nbformat.validate(notebook)
+
+
+@needs_browser
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_page(themed: tuple[str, BrowserContext], address: str, path: str) -> None:
+    theme, context = themed
+    page = context.new_page()
+    try:
+        wrong = watch(page, address)
+        page.goto(address + path, wait_until="networkidle")
+        assert page.get_attribute("body", "data-md-color-scheme") == THEMES[theme]
+        found = Axe().run(page, context={"exclude": [[".katex"]]}, options={"runOnly": RULES}).response["violations"]
+        assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found] == []
+        assert wrong == []
+        broken = "[...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth).map(i => i.src)"
+        assert page.evaluate(broken) == []
+    finally:
+        page.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_phone(browser: Browser, address: str, path: str) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    try:
+        page.goto(address + path, wait_until="networkidle")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 360, "the page itself must not scroll sideways"
+    finally:
+        page.close()
+
+
+@needs_browser
+def test_page_can_be_read_without_scripts(browser: Browser, address: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address + TOPICS[0])
+    assert page.locator("h1").is_visible()
+    assert page.locator(".katex").first.is_visible()
+    assert page.locator("figure img").first.is_visible()
+    context.close()
+
+
+@needs_browser
+def test_search_finds_a_page(page: Page, address: str) -> None:
+    page.goto(address)
+    page.keyboard.press("/")
+    page.locator(".md-search__input").press_sequentially("dropout")
+    result = page.locator(".md-search-result__link").first
+    result.wait_for()
+    assert "/dropout/" in str(result.get_attribute("href"))
+
+
+@needs_browser
+def test_the_theme_switch_recolors_a_figure(browser: Browser, address: str) -> None:
+    context = browser.new_context(color_scheme="light")
+    page = context.new_page()
+    page.goto(address + TOPICS[0])
+    figure = page.locator("figure img").first
+    figure.scroll_into_view_if_needed()
+    page.wait_for_function("i => i.complete && i.naturalWidth", arg=figure.element_handle())
+    light = figure.screenshot()
+    page.locator("label[for=__palette_1]:visible").click()
+    page.wait_for_selector("body[data-md-color-scheme=slate]")
+    page.wait_for_timeout(300)
+    dark = figure.screenshot()
+    assert light != dark
+    assert _brightness(light) > 150 > 100 > _brightness(dark)
+    context.close()
+
+
+def _brightness(png: bytes) -> float:
+    import io
+
+    import matplotlib.image
+
+    return float(matplotlib.image.imread(io.BytesIO(png))[..., :3].mean() * 255)
+
+
+@needs_browser
+@pytest.mark.parametrize("path", TOPICS)
+def test_copy_gives_exactly_the_file(browser: Browser, address: str, path: str) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(address + path)
+    sources = {s.source for s in PROJECT.snippets if f"/{path}" in f"/{s.path}"}
+    copied = set()
+    buttons = page.locator(f"{LISTING} button[title='Copy to clipboard'], {LISTING} .md-clipboard")
+    assert buttons.count()
+    for number in range(buttons.count()):
+        buttons.nth(number).dispatch_event("click")
+        page.wait_for_timeout(30)
+        copied.add(page.evaluate("navigator.clipboard.readText()").rstrip("\n") + "\n")
+    whole = {text for text in copied if text.startswith('"""')}
+    assert whole and whole <= sources
+    context.close()
+
+
+@needs_browser
+def test_tabs_stay_in_step(page: Page, address: str) -> None:
+    tabbed = [p for p in TOPICS if "TensorFlow" in (SITE / p / "index.html").read_text()]
+    page.goto(address + tabbed[0])
+    page.locator(".tabbed-labels label", has_text="TensorFlow").first.click()
+    page.goto(address + tabbed[-1])
+    chosen = page.locator(".tabbed-set > input:checked + input, .tabbed-set > input:checked")
+    labels = page.evaluate(
+        "[...document.querySelectorAll('.tabbed-set > input:checked')]"
+        ".map(i => document.querySelector(`label[for=${i.id}]`).textContent)"
+    )
+    assert chosen.count() and any("TensorFlow" in label for label in labels)
+
+
+@needs_browser
+def test_downloads(page: Page, address: str, tmp_path: Path) -> None:
+    page.goto(address + TOPICS[-1])
+    for suffix in (".py", ".ipynb"):
+        with page.expect_download() as download:
+            page.locator(f".downloads a[href$='{suffix}']").first.click()
+        file = tmp_path / download.value.suggested_filename
+        shutil.copy(str(download.value.path()), file)
+        assert file.suffix == suffix
+        if suffix == ".ipynb":
+            assert json.loads(file.read_text())["cells"]
+        else:
+            compile(file.read_text(), str(file), "exec")
+
+
+@needs_browser
+def test_nothing_moves_while_the_page_loads(page: Page, address: str) -> None:
+    page.add_init_script(
+        "window.shift = 0; new PerformanceObserver(list => { for (const e of list.getEntries())"
+        " window.shift += e.value }).observe({type: 'layout-shift', buffered: true})"
+    )
+    page.goto(address + TOPICS[0], wait_until="networkidle")
+    assert page.evaluate("window.shift") < 0.02
+
+
+def test_no_page_names_a_workplace(site: Path) -> None:
+    for file in site.rglob("*.html"):
+        text = file.read_text()
+        found = re.findall(r"/(?:root|home|tmp|work|Users)/\w+", text)
+        assert not found, f"{file}: {found[:3]}"
