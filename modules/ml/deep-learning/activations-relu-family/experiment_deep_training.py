@@ -105,6 +105,7 @@ if __name__ == "__main__":
             )
 
     selu_loss, relu_loss, elu_loss = (loss_of[name, 30].mean().item() for name in recipes)
+    selu_loss_sd, relu_loss_sd, elu_loss_sd = (loss_of[name, 30].std().item() for name in recipes)
     selu_error, relu_error, elu_error = (error_of[name, 30].mean().item() for name in recipes)
     selu_error_sd, relu_error_sd, elu_error_sd = (
         error_of[name, 30].std().item() for name in recipes

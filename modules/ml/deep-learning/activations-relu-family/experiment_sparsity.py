@@ -76,36 +76,34 @@ if __name__ == "__main__":
             rows.append([100 * t.double().mean().item() for t in parts])
         return np.array(rows), revived, diverged
 
-    print("ReLU     z <= 0 (%)           dead units (%)       test error")
-    print("rate     start   end          start  end           (%)")
-    summary, revived_by_layer = {}, np.zeros(3, dtype=int)
+    print("ReLU, rate   z <= 0 (%)    dead units (%)   test error (%)")
+    mean, cells, revived_by_layer = {}, {}, np.zeros(3, dtype=int)
     for rate in (0.01, 0.1, 0.3):
         rows, revived, _ = run(nn.ReLU, rate)
         revived_by_layer += revived
-        summary[rate] = mean = rows.mean(axis=0)
-        sd = rows.std(axis=0, ddof=1)
-        print(
-            f"{rate:.2f}   {mean[0]:7.1f} {mean[1]:6.1f} ± {sd[1]:4.1f}"
-            f"  {mean[2]:8.1f} {mean[3]:5.1f} ± {sd[3]:4.1f}  {mean[4]:8.1f} ± {sd[4]:.1f}"
-        )
+        mean[rate], sd = rows.mean(axis=0), rows.std(axis=0, ddof=1)
+        cells[rate] = [f"{m:.1f} ± {s:.1f}" for m, s in zip(mean[rate], sd, strict=True)]
+        if rate == 0.01:  # the start is the same for all rates
+            zeros_start, _, dead_start, _, _ = cells[rate]
+            print(f"at start   {zeros_start:>12s}  {dead_start:>14s}")
+        print(f"{rate:8.2f}   {cells[rate][1]:>12s}  {cells[rate][3]:>14s}  {cells[rate][4]:>14s}")
     leaky_rows, _, leaky_diverged = run(nn.LeakyReLU, 0.3)
     leaky_error = leaky_rows[:, 4].mean()
     print(f"Leaky ReLU at 0.3: error {leaky_error:.1f} %, NaN in {leaky_diverged} of {SEEDS} seeds")
     print("units dead at the start and alive at the end, by layer:", revived_by_layer.tolist())
 
-    zeros_start, dead_start = summary[0.01][0], summary[0.01][2]
-    zeros_low, zeros_middle = summary[0.01][1], summary[0.1][1]
-    zeros_high = summary[0.3][1]
-    dead_low, dead_middle, dead_high = (summary[rate][3] for rate in (0.01, 0.1, 0.3))
-    error_low, error_middle, error_high = (summary[rate][4] for rate in (0.01, 0.1, 0.3))
+    _, zeros_low, _, dead_low, error_low = cells[0.01]  # texts for the page's table
+    _, zeros_middle, _, dead_middle, error_middle = cells[0.1]
+    _, zeros_high, _, dead_high, error_high = cells[0.3]
     revived_first, revived_later = int(revived_by_layer[0]), int(revived_by_layer[1:].sum())
-    verdict = (
-        "reproduced" if 45 < zeros_start < 55 and dead_high > 5 * dead_low else "not at this size"
-    )
+    half_at_start = 45 < mean[0.01][0] < 55
+    high_rate_kills = mean[0.3][3] > 40 and mean[0.01][3] < 10
+    verdict = "reproduced" if half_at_start and high_rate_kills else "not at this size"
     print("verdict:", verdict)
 
     assert verdict == "reproduced"
-    assert zeros_middle > zeros_low + 10 and dead_middle < 15 and error_middle < 8
-    assert error_high > 50 and leaky_error > 50
+    assert mean[0.1][1] > mean[0.01][1] + 10  # sparser
+    assert mean[0.1][3] < 15 and mean[0.1][4] < 8  # neither dead nor bad
+    assert mean[0.3][4] > 50 and leaky_error > 50
     assert revived_first == 0  # its inputs never change and its gradient is zero: dead for good
     assert revived_later > 0

@@ -84,7 +84,7 @@ if __name__ == "__main__":
     gradient_growth = scale**2 * (0.5 + alpha**2 * tail_mean(2))  # E[selu'(z)^2]
     print(f"a small error of the variance shrinks by {variance_slope:.6f} per layer,")
     print(f"the squared gradient grows by {gradient_growth:.4f} per layer")
-    growth_in_100_layers = gradient_growth**100
+    growth_in_30_layers, growth_in_100_layers = gradient_growth**30, gradient_growth**100
 
     assert constants_error < 1e-12
     assert abs(alpha - 1.6732632423543772) < 1e-14 and abs(scale - 1.0507009873554805) < 1e-14
