@@ -130,7 +130,7 @@ class Runner:
         pending = sorted(snippets, key=lambda s: (-self.expected(s), s.path))
         if not pending:
             return {}
-        scratch = Path(tempfile.mkdtemp(prefix="snippets-"))
+        scratch = _scratch(self.cache.folder.parent / "scratch")
         results: dict[str, Result] = {}
         lock = threading.Lock()
 
@@ -238,6 +238,19 @@ class Runner:
         with ThreadPoolExecutor(self.jobs) as pool:
             for future in [pool.submit(one, *item) for item in enumerate(pending)]:
                 future.result()
+
+
+def _scratch(folder: Path) -> Path:
+    """A folder for this run; those of killed processes go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():
+        try:
+            os.kill(int(left.name.split("-")[0]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (ValueError, PermissionError):
+            continue
+    return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder))
 
 
 def _wall_seconds(snippet: Snippet) -> int:

@@ -179,6 +179,7 @@ def test_killed_at_any_moment_the_old_site_is_whole(root: Path, run_build: Build
     after = contents(root / "build/site")
     assert b"the mean: 2.0" in after["modules/stats/mean/index.html"]
     assert not list((root / "build").glob(".new-*"))
+    assert not list((root / ".cache/scratch").iterdir())
     shutil.rmtree(root / "build")
     run_build(root, fresh=True)
     assert contents(root / "build/site") == after

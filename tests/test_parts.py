@@ -80,14 +80,22 @@ def test_notebook_is_valid_and_the_same_each_time() -> None:
     assert json.loads(text)["nbformat"] == 4
 
 
+ENTRIES = """@article{erdos1959,
+  author = {Erd{\\H{o}}s, Paul and R{\\'e}nyi, Alfr{\\'e}d},
+  title = {On {Random} Graphs},
+  journal = {Publ. Math.},
+  volume = {6},
+  pages = {290--297},
+  year = {1959},
+  eprint = {1.2}
+}
+@misc{a2020, author = {A, B and C, D and E, F}, title = {T}, year = {2020}, url = {https://x.org/?a=1&b=2}}
+"""
+
+
 def test_bibliography(tmp_path: Path) -> None:
     file = tmp_path / "r.bib"
-    file.write_text(
-        "@article{erdos1959,\n  author = {Erd{\\H{o}}s, Paul and R{\\'e}nyi, Alfr{\\'e}d},\n  title = {On {Random} Graphs},\n"
-        "  journal = {Publ. Math.},\n  volume = {6},\n  pages = {290--297},\n  year = {1959},\n  eprint = {1.2}\n}\n"
-        "@misc{a2020, author = {A, B and C, D and E, F}, title = {T}, year = {2020},"
-        " url = {https://x.org/?a=1&b=2}}\n"
-    )
+    file.write_text(ENTRIES)
     entries, problems = read_bibliography(file, "r.bib")
     assert not problems
     assert entries["erdos1959"].citation == "Erdős and Rényi, 1959"

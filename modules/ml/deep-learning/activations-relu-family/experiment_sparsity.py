@@ -97,7 +97,7 @@ if __name__ == "__main__":
     _, zeros_high, _, dead_high, error_high = cells[0.3]
     revived_first, revived_later = int(revived_by_layer[0]), int(revived_by_layer[1:].sum())
     half_at_start = 45 < mean[0.01][0] < 55
-    high_rate_kills = mean[0.3][3] > 40 and mean[0.01][3] < 10
+    high_rate_kills = mean[0.3][3] > 30 and mean[0.01][3] < 10
     verdict = "reproduced" if half_at_start and high_rate_kills else "not at this size"
     print("verdict:", verdict)
 

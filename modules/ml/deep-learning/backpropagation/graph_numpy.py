@@ -41,21 +41,25 @@ def backpropagate(graph: dict[str, Node], values: dict[str, float]) -> dict[str,
 
 
 def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, float]) -> None:
-    """Draw the graph: above each edge the value forward, below it the gradient backward."""
-    places = {"w": (0.0, 0.6), "b": (1.35, 2.2), "u": (1.35, 1.2), "e": (2.7, 1.2)}
-    places |= {"c": (4.05, 1.2), "r": (2.7, 0.0), "L": (5.4, 0.6)}
-    texts = {"w": "w", "b": "b", "u": "u = 3w", "e": "e = u+b−7", "c": "c = e²"}
-    texts |= {"r": "r = w²/2", "L": "L = c+r"}
+    """Draw the graph; at each edge the value that goes forward and the gradient that comes back."""
+    places = {"w": (0, 0.5), "b": (1.1, 2), "u": (1.1, 1), "e": (2.3, 1), "c": (3.4, 1)}
+    places |= {"r": (2.3, 0), "L": (4.5, 0.5)}
+    formulas = {"u": "3 w", "e": "u + b − 7", "c": "e²", "r": "w² / 2", "L": "c + r"}
     fig, ax = plt.subplots(num="graph", figsize=(6.4, 4.2))
+    for name, (x, y) in places.items():
+        ax.plot(x, y, "o", ms=50, mfc="none", mec="0.5")
+        ax.text(x, y, f"{name}\n{formulas[name]}" if name in graph else name, ha="center", va="center")
     for name, node in graph.items():
         local = node.local(*(values[parent] for parent in node.parents))
         for parent, derivative in zip(node.parents, local, strict=True):
-            (x0, y0), (x1, y1) = places[parent], places[name]
-            ax.plot([x0, x1], [y0, y1], "-", color="0.5", lw=1.2, zorder=1)
-            x, y = (x0 + x1) / 2, (y0 + y1) / 2
-            message = grads[name] * derivative
-            ax.text(x, y + 0.06, f"{values[parent]:g} →", color="C0", ha="center", va="bottom")
-            ax.text(x, y - 0.06, f"← {message:g}", color="C1", ha="center", va="top")
+            start, end = places[parent], places[name]
+            arrow = {"arrowstyle": "->", "color": "0.5", "shrinkA": 27, "shrinkB": 27}
+            ax.annotate("", end, start, arrowprops=arrow)
+            x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+            ax.text(x, y + 0.04, f"{values[parent]:g} →", color="C0", ha="center", va="bottom")
+            message = f"← {grads[name] * derivative:g}".replace("-", "−")
+            ax.text(x, y - 0.04, message, color="C1", ha="center", va="top")
+    ax.set(xlim=(-0.4, 4.9), ylim=(-0.4, 2.4))
     ax.set_axis_off()
     plt.show()
 

@@ -1,7 +1,7 @@
-"""F.cross_entropy takes logits and equals the NumPy formula in value and gradient, options included.
+"""F.cross_entropy takes logits and equals the NumPy formula in value and gradient.
 
-Shapes: logits (N, K), targets (N,) int64. For dense prediction logits are (N, K, L), targets (N, L):
-PyTorch keeps the classes on axis 1. Source: documentation of torch.nn.CrossEntropyLoss.
+Shapes: logits (N, K), targets (N,) int64. Dense prediction: logits (N, K, L), targets
+(N, L), for PyTorch keeps the classes on axis 1. Source: documentation of torch.nn.CrossEntropyLoss.
 """
 
 import numpy as np

@@ -52,11 +52,13 @@ if __name__ == "__main__":
         cells = [f"{values[i]:7.2f} {grads[i]:5.2f}" for i in (1100, 900, 0)]
         print(f"{name:12s}" + "".join(cells))
 
-    def half_lost(name: str) -> float:
-        """The largest z at which less than half of the gradient's size is left."""
-        return z[results[name][1].abs() < 0.5 * results["from_logits"][1].abs()].max().item()
-
-    half_lost_clamped, half_lost_epsilon = half_lost("clamped"), half_lost("with_epsilon")
+    exact = results["from_logits"][1].abs()
+    half_lost = {
+        name: z[g.abs() < 0.5 * exact].max().item()
+        for name, (_, g) in results.items()
+        if name in ("clamped", "with_epsilon")
+    }
+    half_lost_clamped, half_lost_epsilon = half_lost["clamped"], half_lost["with_epsilon"]
     largest_epsilon_loss = results["with_epsilon"][0].max().item()
     first_nan = z[results["naive"][1].isnan()].max().item()
     print(f"half the gradient is lost below z = {half_lost_epsilon:.1f} with the 1e-7,", end=" ")
@@ -69,9 +71,7 @@ if __name__ == "__main__":
         ax.plot(z, results[name][1].abs(), linestyle=style, label=label)
     ax.axvline(first_nan, color="0.5", lw=1.0, linestyle=":")
     ax.text(first_nan - 1.0, 0.45, "naive: nan", ha="right")
-    ax.text(-60.0, 1.03, "from logits")
-    ax.text(-30.0, 0.55, "BCELoss", ha="right")
-    ax.text(-13.0, 0.3, "log(p + 1e-7)", ha="left")
+    ax.legend(loc=(0.3, 0.32), frameon=False)
     ax.set_ylim(-0.03, 1.13)
     ax.set_xlabel("logit z of a positive example")
     ax.set_ylabel("|d loss / dz|")

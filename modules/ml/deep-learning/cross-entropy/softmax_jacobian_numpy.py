@@ -36,25 +36,20 @@ if __name__ == "__main__":
     jacobian_error = float(np.max(np.abs(np.stack(columns, axis=1) / (2 * step) - jacobian)))
     rank = int(np.linalg.matrix_rank(jacobian))
     print(f"error against central differences {jacobian_error:.1e}, rank {rank} of 4")
-    spectra = np.array(
-        [np.linalg.eigvalsh(softmax_jacobian(10 * rng.normal(size=5))) for _ in range(2000)]
-    )
+    samples = 10.0 * rng.normal(size=(2000, 5))
+    spectra = np.array([np.linalg.eigvalsh(softmax_jacobian(sample)) for sample in samples])
     smallest_eigenvalue, largest_eigenvalue = float(spectra.min()), float(spectra.max())
-    print(
-        f"eigenvalues of 2000 random J lie in [{smallest_eigenvalue:.1e}, {largest_eigenvalue:.4f}]"
-    )
+    print(f"eigenvalues of 2000 random J: {smallest_eigenvalue:.1e} to {largest_eigenvalue:.4f}")
 
     brakes = {}
-    for classes in (10, 100):
-        start = np.zeros(classes)  # an untrained network: equal logits
-        cross_entropy_grad = softmax(start) - np.eye(classes)[0]
-        brakes[classes] = np.linalg.norm(squared_error_grad(start, 0)) / np.linalg.norm(
-            cross_entropy_grad
-        )
+    for num_classes in (10, 100):
+        start = np.zeros(num_classes)  # an untrained network: equal logits
+        cross_entropy_grad = softmax(start) - np.eye(num_classes)[0]
+        squared = squared_error_grad(start, 0)
+        brakes[num_classes] = np.linalg.norm(squared) / np.linalg.norm(cross_entropy_grad)
     brake_10, brake_100 = float(brakes[10]), float(brakes[100])
-    print(
-        f"equal logits: squared error's gradient is {brake_10:.3f} of it for K = 10, {brake_100:.3f} for 100"
-    )
+    print("equal logits, gradient of squared error over that of cross-entropy:", end=" ")
+    print(f"{brake_10:.3f} for K = 10, {brake_100:.3f} for K = 100")
 
     z = np.linspace(-8, 6, 281)  # logit of the true class; the other class has logit 0
     p = softmax(np.stack([np.zeros_like(z), z], axis=1))[:, 1]

@@ -73,11 +73,9 @@ if __name__ == "__main__":
     train_mode_loss, eval_mode_loss, test_loss = torch.stack(losses).mean(0).tolist()
     within = abs(error_all - evaluation_error) < max(0.1, std[-1])
     verdict = "reproduced" if within and error_one > error_all else "not at this size"
-    print(f"test error, mean of {len(SEEDS)} networks: evaluation mode {evaluation_error:.2f} %")
-    print(
-        f"mean of k sampled networks: k = 1 {error_one:.2f} %, k = 10 {error_ten:.2f} %", end=", "
-    )
-    print(f"k = {SAMPLES} {error_all:.2f} ± {std[-1]:.2f} %")
+    print(f"test error, mean of {len(SEEDS)} networks: evaluation mode {evaluation_error:.2f}%")
+    print(f"mean of k sampled networks: k = 1 {error_one:.2f}%, k = 10 {error_ten:.2f}%", end=", ")
+    print(f"k = {SAMPLES} {error_all:.2f} ± {std[-1]:.2f}%")
     print(f"total variation between the two predictions {total_variation:.3f}")
     print(f"training loss {train_mode_loss:.3f} with masks, {eval_mode_loss:.3f} without", end="; ")
     print(f"test loss {test_loss:.3f}")

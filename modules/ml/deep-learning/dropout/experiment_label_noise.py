@@ -109,11 +109,11 @@ if __name__ == "__main__":
     print(f"in %, mean ± std over {seeds} seeds           no dropout    dropout 0.5   gain")
     for name, *row in (
         ("right labels, test error", clean_plain, clean_dropout, gain_clean),
-        ("40 % wrong, test error", noisy_plain, noisy_dropout, gain_noisy),
-        ("40 % wrong, test error, early stopped", stopped_plain, stopped_dropout, gain_stopped),
-        ("40 % wrong, wrong labels learned", learned_plain, learned_dropout),
+        ("40% wrong, test error", noisy_plain, noisy_dropout, gain_noisy),
+        ("40% wrong, test error, early stopped", stopped_plain, stopped_dropout, gain_stopped),
+        ("40% wrong, wrong labels learned", learned_plain, learned_dropout),
     ):
-        print(f"{name:39}", "  ".join(f"{cell:>12}" for cell in row))
+        print(f"{name:38}", "  ".join(f"{cell:>12}" for cell in row))
     print("verdict:", verdict)
 
     epochs = np.arange(2, EPOCHS + 1, 2)
@@ -121,7 +121,7 @@ if __name__ == "__main__":
     fig, axes = plt.subplots(
         2, 1, num="curves", layout="constrained", figsize=(6.4, 5.2), sharex=True
     )
-    for i, (ax, name) in enumerate(zip(axes, ("labels right", "40 % wrong"), strict=True)):
+    for i, (ax, name) in enumerate(zip(axes, ("labels right", "40% wrong"), strict=True)):
         for j, (style, label) in enumerate((("-", "no dropout"), ("--", "dropout 0.5"))):
             mean, std = curves[:, i, j].mean(-1), curves[:, i, j].std(-1, ddof=1)
             ax.plot(epochs, mean, style, label=label)

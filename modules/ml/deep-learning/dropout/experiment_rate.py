@@ -2,7 +2,7 @@
 
 Claim: at a fixed width the test error is flat for retention between 0.4 and 0.8, so for drop rates
 between 0.2 and 0.6, and rises on both sides (Srivastava et al. 2014, Section 7.3, Figure 9a).
-Here: scikit-learn digits, 1000 training images with right labels, or with 40 % wrong ones, and 797
+Here: scikit-learn digits, 1000 training images with right labels, or with 40% wrong ones, and 797
 test images. All networks train side by side: x is (B, N, 64), with a slice of weights for each.
 """
 
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     print("drop rate          ", "".join(f"{rate:7}" for rate in DROP_RATES))
     print("right labels,  mean", "".join(f"{value:7.1f}" for value in mean[0]))
     print("                std", "".join(f"{value:7.1f}" for value in std[0]))
-    print("40 % wrong,    mean", "".join(f"{value:7.1f}" for value in mean[1]))
+    print("40% wrong,    mean", "".join(f"{value:7.1f}" for value in mean[1]))
     print("                std", "".join(f"{value:7.1f}" for value in std[1]))
 
     best_clean, best_noisy = (DROP_RATES[i] for i in mean.argmin(-1))
@@ -83,10 +83,10 @@ if __name__ == "__main__":
     )
     error_noisy_low, error_noisy_best = float(mean[1, 1]), float(mean[1].min())
     error_clean_none, error_clean_high = float(mean[0, 0]), float(mean[0, -1])
-    print(f"best rate: {best_clean} with right labels, {best_noisy} with 40 % wrong ones;", verdict)
+    print(f"best rate: {best_clean} with right labels, {best_noisy} with 40% wrong ones;", verdict)
 
     fig, ax = plt.subplots(num="rate", layout="constrained", figsize=(6.4, 3.6))
-    for row, marker, name in ((1, "s--", "40 % wrong labels"), (0, "o-", "right labels")):
+    for row, marker, name in ((1, "s--", "40% wrong labels"), (0, "o-", "right labels")):
         ax.errorbar(DROP_RATES, mean[row], std[row], fmt=marker, capsize=3, label=name)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("drop rate p")
