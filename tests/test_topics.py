@@ -33,8 +33,8 @@ def test_every_from_scratch_function_is_compared_with_the_frameworks(topic: Topi
     mentioned: set[str] = set()
     for file in files:
         mentioned |= names_in(ast.parse(file.read_text("utf-8")))
-    wanted = {"keras" if name == "tensorflow" else name for name in topic.frameworks}
-    assert wanted <= mentioned
+    for framework in topic.frameworks:
+        assert any(framework in name for name in mentioned), f"{topic.path}: no comparison with {framework}"
     for snippet in topic.snippets.values():
         if snippet.stem.endswith("_numpy") and not snippet.stem.startswith("exercise"):
             functions = {name for name in snippet.symbols if not name.startswith("_") and "." not in name}

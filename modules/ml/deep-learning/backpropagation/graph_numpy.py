@@ -1,9 +1,9 @@
 """Backpropagation on a graph of numbers: every node needs its local derivatives only.
 
-Graph: L = (w x + b - y)^2 + lambda w^2 / 2, one linear neuron with squared error and weight decay.
+Graph: L = (w x + b - y)^2 + w^2 / 2, the squared error of a linear neuron plus a weight penalty.
 Shapes: all values are numbers. A graph is a dictionary in topological order: a node comes after
-its parents, the last node is the output. Nodes without parents, w and b, are given as leaves.
-Source of the backward rule: multivariable chain rule; Baydin et al. (2018), Section 3.2.
+its parents, the last node is the output. The leaves, here w and b, have no parents.
+Source: the multivariable chain rule; as a procedure in Baydin et al. (2018), Section 3.2.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 
 @dataclass(frozen=True)
 class Node:
-    """An operation: its parents, its value and its derivative for each parent."""
+    """An operation: its parents, its value, and its local derivative for each parent."""
 
     parents: tuple[str, ...]
     value: Callable[..., float]
@@ -22,7 +22,7 @@ class Node:
 
 
 def evaluate(graph: dict[str, Node], leaves: dict[str, float]) -> dict[str, float]:
-    """Return the value of every leaf and node: the forward pass."""
+    """Return the values of all leaves and nodes: the forward pass."""
     values = dict(leaves)
     for name, node in graph.items():
         values[name] = node.value(*(values[parent] for parent in node.parents))
@@ -36,44 +36,55 @@ def backpropagate(graph: dict[str, Node], values: dict[str, float]) -> dict[str,
     for name, node in reversed(graph.items()):
         local = node.local(*(values[parent] for parent in node.parents))
         for parent, derivative in zip(node.parents, local, strict=True):
-            grads[parent] += grads[name] * derivative  # += because paths meet where edges fan out
+            grads[parent] += grads[name] * derivative  # += since a value may be used twice
     return grads
 
 
 def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, float]) -> None:
     """Draw the graph; at each edge the value that goes forward and the gradient that comes back."""
-    places = {"w": (0, 0.5), "b": (1.1, 2), "u": (1.1, 1), "e": (2.3, 1), "c": (3.4, 1)}
-    places |= {"r": (2.3, 0), "L": (4.5, 0.5)}
-    formulas = {"u": "3 w", "e": "u + b − 7", "c": "e²", "r": "w² / 2", "L": "c + r"}
-    fig, ax = plt.subplots(num="graph", figsize=(6.4, 4.2))
+    places = {"w": (0, 1), "u": (1.2, 1), "b": (2.4, 2), "e": (2.4, 1), "c": (3.6, 1)}
+    places |= {"r": (2.4, 0.1), "L": (4.8, 1)}
+    formulas = {"u": "3w", "e": "u+b−7", "c": "e²", "r": "w²/2", "L": "c+r"}
+    bends = {"w": "angle,angleA=-90,angleB=180", "r": "angle,angleA=0,angleB=90"}
+    fig, ax = plt.subplots(num="graph", figsize=(6.4, 3.8))
     for name, (x, y) in places.items():
-        ax.plot(x, y, "o", ms=50, mfc="none", mec="0.5")
+        ax.plot(x, y, "o", ms=46, mfc="none", mec="0.5")
         ax.text(x, y, f"{name}\n{formulas[name]}" if name in graph else name, ha="center", va="center")
+    messages: dict[str, list[str]] = {}
     for name, node in graph.items():
         local = node.local(*(values[parent] for parent in node.parents))
         for parent, derivative in zip(node.parents, local, strict=True):
-            start, end = places[parent], places[name]
-            arrow = {"arrowstyle": "->", "color": "0.5", "shrinkA": 27, "shrinkB": 27}
-            ax.annotate("", end, start, arrowprops=arrow)
-            x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-            ax.text(x, y + 0.04, f"{values[parent]:g} →", color="C0", ha="center", va="bottom")
-            message = f"← {grads[name] * derivative:g}".replace("-", "−")
-            ax.text(x, y - 0.04, message, color="C1", ha="center", va="top")
-    ax.set(xlim=(-0.4, 4.9), ylim=(-0.4, 2.4))
+            (x0, y0), (x1, y1) = places[parent], places[name]
+            bend = bends[parent] if x0 != x1 and y0 != y1 else "arc3"
+            arrow = {"arrowstyle": "->", "color": "0.5", "connectionstyle": bend}
+            ax.annotate("", (x1, y1), (x0, y0), arrowprops=arrow | {"shrinkA": 25, "shrinkB": 25})
+            value = f"{values[parent]:g}".replace("-", "−")
+            message = f"{grads[name] * derivative:g}".replace("-", "−")
+            messages.setdefault(parent, []).append(message)
+            x, y = (x0 + x1) / 2, (y0 + y1) / 2 if x0 == x1 else min(y0, y1)
+            if x0 == x1:
+                ax.text(x - 0.08, y, f"{value} ↓", color="C0", ha="right", va="center", size=12)
+                ax.text(x + 0.08, y, f"↑ {message}", color="C1", ha="left", va="center", size=12)
+            else:
+                ax.text(x, y + 0.05, f"{value} →", color="C0", ha="center", va="bottom", size=12)
+                ax.text(x, y - 0.05, f"← {message}", color="C1", ha="center", va="top", size=12)
+    total = f"{grads['w']:g}".replace("-", "−")
+    sum_at_w = f"gradient of w:\n{' + '.join(messages['w'])} = {total}"
+    ax.text(-0.4, 1.6, sum_at_w, color="C1", va="center", size=12)
+    ax.set(xlim=(-0.45, 5.25), ylim=(-0.3, 2.4))
     ax.set_axis_off()
     plt.show()
 
 
 if __name__ == "__main__":
-    x, y, decay = 3.0, 7.0, 1.0
+    x, y = 3.0, 7.0
     graph = {
         "u": Node(("w",), lambda w: x * w, lambda w: (x,)),
         "e": Node(("u", "b"), lambda u, b: u + b - y, lambda u, b: (1.0, 1.0)),
         "c": Node(("e",), lambda e: e**2, lambda e: (2 * e,)),
-        "r": Node(("w",), lambda w: decay * w**2 / 2, lambda w: (decay * w,)),
+        "r": Node(("w",), lambda w: w**2 / 2, lambda w: (w,)),
         "L": Node(("c", "r"), lambda c, r: c + r, lambda c, r: (1.0, 1.0)),
     }
     values = evaluate(graph, {"w": 2.0, "b": -1.0})
     grads = backpropagate(graph, values)
-    print(values, grads)
     draw(graph, values, grads)

@@ -71,7 +71,7 @@ if __name__ == "__main__":
     print("drop rate          ", "".join(f"{rate:7}" for rate in DROP_RATES))
     print("right labels,  mean", "".join(f"{value:7.1f}" for value in mean[0]))
     print("                std", "".join(f"{value:7.1f}" for value in std[0]))
-    print("40% wrong,    mean", "".join(f"{value:7.1f}" for value in mean[1]))
+    print("40% wrong,     mean", "".join(f"{value:7.1f}" for value in mean[1]))
     print("                std", "".join(f"{value:7.1f}" for value in std[1]))
 
     best_clean, best_noisy = (DROP_RATES[i] for i in mean.argmin(-1))
