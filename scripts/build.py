@@ -121,8 +121,7 @@ def facts(project: Project, results: dict[str, Result], root: Path) -> dict[str,
 
 def render(project: Project, results: dict[str, Result], tex: Tex) -> Stage:
     """The stage's files and every problem found so far."""
-    renderer = Renderer(project, results, tex)
-    renderer.facts = facts(project, results, project.root)
+    renderer = Renderer(project, results, tex, facts(project, results, project.root))
     files = renderer.stage()
     failed = [r.problem for r in results.values() if r.problem]
     return Stage(project, results, renderer, files, [*project.problems, *failed, *renderer.problems])

@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from lxml import html as lxml_html
 
+from scripts.body import Uses
 from scripts.problems import Problem, nearest
-from scripts.render import Uses
 
 LOADS = {
     "img": "src",

@@ -7,85 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
+from scripts.pages import CURRICULUM_SCHEMA, DOCS_SCHEMA, TOPIC_SCHEMA, Page, read_page, read_yaml
 from scripts.problems import ROOT, Problem, nearest
 from scripts.references import Entry, read_bibliography
 from scripts.snippets import Snippet, read_text
-
-LEVELS = ["beginner", "advanced", "research"]
-FRAMEWORKS = ["numpy", "torch", "tensorflow"]
-TEXT = {"type": "string", "minLength": 1}
-SUMMARY = {**TEXT, "maxLength": 160}
-TOPIC_SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["title", "summary", "prerequisites", "level", "minutes", "tags"],
-    "properties": {
-        "title": TEXT,
-        "summary": SUMMARY,
-        "prerequisites": {"type": "array", "items": TEXT, "uniqueItems": True},
-        "level": {"enum": LEVELS},
-        "minutes": {"type": "integer", "minimum": 1, "maximum": 600},
-        "tags": {"type": "array", "items": TEXT, "minItems": 1, "uniqueItems": True},
-    },
-}
-DOCS_SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["title", "summary"],
-    "properties": {"title": TEXT, "summary": SUMMARY, "hide": {"type": "array"}, "template": TEXT},
-}
-TOPIC_PATH = r"^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$"
-MODULE_SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["path"],
-    "properties": {
-        "path": {
-            "type": "string",
-            "pattern": TOPIC_PATH,
-        },
-        "frameworks": {"type": "array", "items": {"enum": FRAMEWORKS}, "uniqueItems": True},
-    },
-}
-CURRICULUM_SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["parts"],
-    "properties": {
-        "parts": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["part", "modules"],
-                "properties": {"part": TEXT, "modules": {"type": "array", "items": MODULE_SCHEMA}},
-            },
-        }
-    },
-}
-FRONT = re.compile(r"\A---\n(.*?)^---[ \t]*(?:\n|\Z)", re.S | re.M)
-
-
-@dataclass
-class Page:
-    """A Markdown page. `path` is relative to the root; `line` is the line at which `body` starts."""
-
-    path: str
-    meta: dict[str, Any]
-    body: str
-    line: int
-
-    @property
-    def title(self) -> str:
-        return str(self.meta.get("title") or Path(self.path).parent.name)
-
-    @property
-    def url(self) -> str:
-        """The page's source path on the site: docs/ is the site's root, modules/ a folder beside it."""
-        return self.path.removeprefix("docs/")
 
 
 @dataclass
@@ -127,56 +52,6 @@ class Project:
     @cached_property
     def page_of(self) -> dict[str, Page]:
         return {page.path: page for page in self.pages}
-
-
-def read_yaml(text: str, path: str, line: int, schema: dict[str, Any]) -> tuple[Any, list[Problem]]:
-    """Parse and validate YAML that starts at this line of a file; problems carry the line of the faulty node."""
-    try:
-        for event in yaml.parse(text, yaml.CSafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                at = line + event.start_mark.line if event.start_mark else line
-                return {}, [Problem(path, at, "YAML alias", "write the value out")]
-        tree, value = yaml.compose(text, yaml.CSafeLoader), yaml.load(text, yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = line + mark.line if mark else line
-        column = f" in column {mark.column + 1}" if mark else ""
-        return {}, [Problem(path, place, f"not valid YAML{column}: {error.problem}", "see yaml.org")]
-    except (yaml.YAMLError, ValueError) as error:
-        return {}, [Problem(path, line, f"not valid YAML: {error}")]
-    found = []
-    for fault in jsonschema.Draft202012Validator(schema).iter_errors(value):
-        known = fault.validator == "additionalProperties"
-        unknown = [key for key in fault.instance if key not in fault.schema["properties"]] if known else []
-        place = line + _line_of(tree, [*fault.absolute_path, *unknown[:1]])
-        where = ".".join(str(part) for part in fault.absolute_path)
-        message = f"{where}: {fault.message}" if where else fault.message
-        advice = f"allowed: {', '.join(sorted(fault.schema.get('properties', {})))}"
-        found.append(Problem(path, place, message, advice if known else ""))
-    return (value if not found else {}), found
-
-
-def _line_of(node: Any, path: list[str | int]) -> int:
-    """The line, from 0, of the YAML node at this path."""
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            node = next((value for key, value in node.value if key.value == str(part)), node)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            node = node.value[part]
-    return int(node.start_mark.line) if node is not None else 0
-
-
-def read_page(root: Path, path: str, schema: dict[str, Any]) -> tuple[Page, list[Problem]]:
-    """A page and its problems; a page with faulty front matter is still a page."""
-    text, found = read_text(root / path, path)
-    match = FRONT.match(text)
-    if found or not match:
-        if not found:
-            found = [Problem(path, 1, "no front matter", "start with a block between two lines '---'")]
-        return Page(path, {}, "", 1), found
-    meta, problems = read_yaml(match[1], path, 2, schema)
-    body = text[match.end() :]
-    return Page(path, meta if isinstance(meta, dict) else {}, body, text.count("\n", 0, match.end()) + 1), problems
 
 
 def discover(root: Path = ROOT) -> Project:

@@ -6,7 +6,6 @@ import json
 import os
 import selectors
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,13 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scripts import child
-from scripts.problems import ROOT, Problem, Stop
-from scripts.results import Cache, Result, read_result
+from scripts import verdict
+from scripts.problems import ROOT, Stop
+from scripts.results import Cache, Result
 from scripts.snippets import Snippet
 
-MEMORY_BYTES = 4 * 1024**3
-WALL_FACTOR, WALL_SLACK = 3, 10  # beside other work, a second of CPU takes longer
 FORK = sys.platform == "linux"  # where forking after the imports is safe
 SINGLE_THREAD = ["OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM"]
 ENVIRONMENT = {
@@ -136,7 +133,7 @@ class Runner:
 
         def finish(snippet: Snippet, end: dict[str, Any]) -> None:
             folder = scratch / str(end["done"])
-            result = _read(snippet, folder, end)
+            result = verdict.read_end(snippet, folder, end)
             if result.problem is None:
                 if keep:
                     self.cache.put(snippet, folder, result)
@@ -163,8 +160,8 @@ class Runner:
             "root": str(snippet.root),
             "preload": [] if self.fork else preloads(snippet),
             "cpu_seconds": snippet.cpu_seconds,
-            "wall_seconds": _wall_seconds(snippet),
-            "memory_bytes": MEMORY_BYTES,
+            "wall_seconds": verdict.wall_seconds(snippet),
+            "memory_bytes": verdict.MEMORY_BYTES,
         }
 
     def _run_forked(
@@ -251,71 +248,3 @@ def _scratch(folder: Path) -> Path:
         except (ValueError, PermissionError):
             continue
     return Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder))
-
-
-def _wall_seconds(snippet: Snippet) -> int:
-    return WALL_FACTOR * snippet.cpu_seconds + WALL_SLACK
-
-
-def _read(snippet: Snippet, folder: Path, end: dict[str, Any]) -> Result:
-    """The result of a finished process, or the problem that ended it."""
-    try:
-        result = read_result(folder, snippet.path)
-    except (OSError, ValueError, KeyError):
-        message, advice = _death(end["status"], snippet)
-        line = _traced_line(folder, snippet)
-        printed = _last_output(folder)
-        advice += f"; its last output: {printed}" if printed else ""
-        return Result("", {}, {}, 0.0, problem=Problem(snippet.path, line, message, advice))
-    if result.problem is None:
-        size = (folder / "stdout.txt").stat().st_size
-        if size > child.OUTPUT_BYTES:
-            message = f"prints {size:,} bytes, more than {child.OUTPUT_BYTES // 1024} KiB"
-            problem = Problem(snippet.path, 0, message, "print a summary")
-            return Result("", {}, {}, result.cpu, problem=problem)
-        return result
-    problem = result.problem
-    if problem.message.startswith(("MemoryError", "RuntimeError: [enforce fail at alloc_cpu")):
-        message = f"needs more than {MEMORY_BYTES // 1024**3} GiB of memory"
-        problem = Problem(snippet.path, problem.line, message, "make the arrays smaller")
-    elif "File too large" in problem.message:
-        message = f"prints or writes more than {child.FILE_BYTES // 1024**2} MiB"
-        problem = Problem(snippet.path, problem.line, message, "print a summary")
-    elif printed := _last_output(folder):
-        problem = Problem(snippet.path, problem.line, problem.message, f"its last output: {printed}")
-    return Result("", {}, {}, result.cpu, problem=problem)
-
-
-def _death(status: int, snippet: Snippet) -> tuple[str, str]:
-    """What ended a process that left no result."""
-    if not os.WIFSIGNALED(status):
-        return f"left the interpreter with status {status >> 8} before its end", "remove os._exit"
-    number = os.WTERMSIG(status)
-    if number == signal.SIGXCPU:
-        return (
-            f"used more than {snippet.cpu_seconds} s of CPU",
-            "make it smaller, or an experiment_*",
-        )
-    if number == signal.SIGALRM:
-        return f"did not end within {_wall_seconds(snippet)} s", "it waits for something"
-    if number == signal.SIGKILL:
-        return "was killed (SIGKILL)", "it used too much memory or time, or killed itself"
-    return f"was killed by {signal.Signals(number).name}", "the code or a library crashed"
-
-
-def _traced_line(folder: Path, snippet: Snippet) -> int:
-    """The snippet's own line in the traceback that the process left when its time was over."""
-    with contextlib.suppress(OSError):
-        for line in (folder / "trace.txt").read_text("utf-8", "replace").splitlines():
-            if f'"{snippet.file}"' in line:
-                return int(line.split(", line ")[1].split()[0])
-    return 0
-
-
-def _last_output(folder: Path) -> str:
-    """The last line that the snippet printed, shortened."""
-    with contextlib.suppress(OSError), open(folder / "stdout.txt", "rb") as file:
-        file.seek(max(0, os.path.getsize(folder / "stdout.txt") - 2000))
-        lines = file.read().decode("utf-8", "replace").strip().splitlines()
-        return repr(lines[-1][:200]) if lines else ""
-    return ""

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from scripts.discover import TOPIC_PATH, discover
+from scripts.discover import discover
+from scripts.pages import TOPIC_PATH
 from scripts.problems import ROOT, Stop, nearest
 
 PAGE = """---

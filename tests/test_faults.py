@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import build, execute, snippets
+from scripts import build, snippets, verdict
 from tests import mini
 from tests.conftest import Build
 from tests.mini import NUMPY_PATH, PAGE_PATH
@@ -60,8 +60,9 @@ BAD_SNIPPETS = {
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snippets, "CPU_SECONDS", 2)
-    monkeypatch.setattr(execute, "WALL_SLACK", 1)
+    monkeypatch.setattr(snippets, "CPU_SECONDS", 6)
+    monkeypatch.setattr(verdict, "WALL_FACTOR", 1)
+    monkeypatch.setattr(verdict, "WALL_SLACK", 1)
 
 
 def site_digest(root: Path) -> str:

@@ -9,11 +9,11 @@ import nbformat
 import pytest
 
 from scripts import figures
+from scripts.body import Uses
 from scripts.check import check_site, resolve
 from scripts.notebook import notebook
 from scripts.problems import ROOT, nearest
 from scripts.references import read_bibliography
-from scripts.render import Uses
 from scripts.results import Figure, Result
 from scripts.site import finish
 from scripts.snippets import Snippet

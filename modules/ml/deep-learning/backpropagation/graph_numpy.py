@@ -48,36 +48,41 @@ def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, floa
     bends = {"w": "angle,angleA=-90,angleB=180", "r": "angle,angleA=0,angleB=90"}
     fig, ax = plt.subplots(num="graph", figsize=(6.4, 3.8))
     for name, (x, y) in places.items():
+        text = f"{name}\n{formulas[name]}" if name in graph else name
         ax.plot(x, y, "o", ms=46, mfc="none", mec="0.5")
-        ax.text(x, y, f"{name}\n{formulas[name]}" if name in graph else name, ha="center", va="center")
-    messages: dict[str, list[str]] = {}
+        ax.text(x, y, text, ha="center", va="center")
+    received: dict[str, list[str]] = {}
     for name, node in graph.items():
         local = node.local(*(values[parent] for parent in node.parents))
         for parent, derivative in zip(node.parents, local, strict=True):
+            value, gradient = f"{values[parent]:g}", f"{grads[name] * derivative:g}"
+            received.setdefault(parent, []).append(gradient)
             (x0, y0), (x1, y1) = places[parent], places[name]
             bend = bends[parent] if x0 != x1 and y0 != y1 else "arc3"
             arrow = {"arrowstyle": "->", "color": "0.5", "connectionstyle": bend}
             ax.annotate("", (x1, y1), (x0, y0), arrowprops=arrow | {"shrinkA": 25, "shrinkB": 25})
-            value = f"{values[parent]:g}".replace("-", "−")
-            message = f"{grads[name] * derivative:g}".replace("-", "−")
-            messages.setdefault(parent, []).append(message)
-            x, y = (x0 + x1) / 2, (y0 + y1) / 2 if x0 == x1 else min(y0, y1)
+            x = (x0 + x1) / 2
             if x0 == x1:
-                ax.text(x - 0.08, y, f"{value} ↓", color="C0", ha="right", va="center", size=12)
-                ax.text(x + 0.08, y, f"↑ {message}", color="C1", ha="left", va="center", size=12)
+                label(ax, x - 0.08, (y0 + y1) / 2, f"{value} ↓", "C0", "right", "center")
+                label(ax, x + 0.08, (y0 + y1) / 2, f"↑ {gradient}", "C1", "left", "center")
             else:
-                ax.text(x, y + 0.05, f"{value} →", color="C0", ha="center", va="bottom", size=12)
-                ax.text(x, y - 0.05, f"← {message}", color="C1", ha="center", va="top", size=12)
-    total = f"{grads['w']:g}".replace("-", "−")
-    sum_at_w = f"gradient of w:\n{' + '.join(messages['w'])} = {total}"
-    ax.text(-0.4, 1.6, sum_at_w, color="C1", va="center", size=12)
+                label(ax, x, min(y0, y1) + 0.05, f"{value} →", "C0", "center", "bottom")
+                label(ax, x, min(y0, y1) - 0.05, f"← {gradient}", "C1", "center", "top")
+    total = f"gradient of w:\n{' + '.join(received['w'])} = {grads['w']:g}"
+    label(ax, -0.4, 1.6, total, "C1", "left", "center")
+    label(ax, 4.8, 1.45, f"L = {values['L']:g}", "C0", "center", "center")
     ax.set(xlim=(-0.45, 5.25), ylim=(-0.3, 2.4))
     ax.set_axis_off()
     plt.show()
 
 
+def label(ax: plt.Axes, x: float, y: float, text: str, color: str, ha: str, va: str) -> None:
+    """Write numbers with a true minus sign."""
+    ax.text(x, y, text.replace("-", "−"), color=color, ha=ha, va=va, size=12)
+
+
 if __name__ == "__main__":
-    x, y = 3.0, 7.0
+    x, y, w, b = 3.0, 7.0, 2.0, -1.0
     graph = {
         "u": Node(("w",), lambda w: x * w, lambda w: (x,)),
         "e": Node(("u", "b"), lambda u, b: u + b - y, lambda u, b: (1.0, 1.0)),
@@ -85,6 +90,21 @@ if __name__ == "__main__":
         "r": Node(("w",), lambda w: w**2 / 2, lambda w: (w,)),
         "L": Node(("c", "r"), lambda c, r: c + r, lambda c, r: (1.0, 1.0)),
     }
-    values = evaluate(graph, {"w": 2.0, "b": -1.0})
+    values = evaluate(graph, {"w": w, "b": b})
     grads = backpropagate(graph, values)
+    for name in values:
+        print(f"{name} = {values[name]:4g}   dL/d{name} = {grads[name]:4g}")
+
+    def loss_at(w: float, b: float) -> float:
+        return evaluate(graph, {"w": w, "b": b})["L"]
+
+    h = 1e-5
+    numeric_w = (loss_at(w + h, b) - loss_at(w - h, b)) / (2 * h)
+    numeric_b = (loss_at(w, b + h) - loss_at(w, b - h)) / (2 * h)
+    print(f"central differences: dL/dw = {numeric_w:.6f}, dL/db = {numeric_b:.6f}")
+    u, e, c, r, loss = (values[name] for name in "uecrL")
+    grad_w, grad_b, grad_u, grad_e, grad_c, grad_r, grad_loss = (grads[name] for name in "wbuecrL")
     draw(graph, values, grads)
+
+    assert (loss, grad_w, grad_b) == (6.0, -10.0, -4.0)  # as computed by hand on the page
+    assert abs(numeric_w - grad_w) < 1e-8 and abs(numeric_b - grad_b) < 1e-8

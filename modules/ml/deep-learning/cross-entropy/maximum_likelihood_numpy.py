@@ -58,16 +58,16 @@ if __name__ == "__main__":
     likelihood_difference = abs(-log_likelihood / len(labels) - expected_cross_entropy(q, p))
     print(f"mean negative log-likelihood minus H(q, p): {likelihood_difference:.1e}")
 
-    weight = counts.sum() / (3 * counts)  # "balanced": inverse to the frequency
+    weight = np.array([1.0, 2.0, 8.0])  # favors the rare classes
     weighted_logits = fit_logits(counts, weight)
     tilted = softmax(weighted_logits)
     corrected = softmax(weighted_logits - np.log(weight))
     correction_error = float(np.max(np.abs(corrected - q)))
     tilted_probability, true_frequency = float(tilted[2]), float(q[2])
-    print(f"balanced weights: probabilities {np.round(tilted, 4)}; after subtracting log w from")
+    print(f"weights {weight}: probabilities {np.round(tilted, 4)}; after subtracting log w from")
     print(f"  the logits they differ from the frequencies by {correction_error:.1e}")
 
     assert frequency_difference < 1e-9 and correction_error < 1e-9
     assert abs(loss_at_optimum - label_entropy) < 1e-12
     assert decomposition_error < 1e-12 and likelihood_difference < 1e-12
-    assert np.allclose(tilted, 1 / 3)
+    assert np.allclose(tilted, weight * q / np.sum(weight * q), rtol=0, atol=1e-9)

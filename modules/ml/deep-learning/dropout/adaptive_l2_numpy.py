@@ -106,5 +106,5 @@ if __name__ == "__main__":
     assert relative_difference < 1e-12
     assert abs(sampled - exact) < 5 * sampled_losses.std() / np.sqrt(sampled_losses.size)
     assert lowest < min(nearby) and shrinkage < 1.0
-    assert abs(ratio_small - 1.0) < 0.01
+    assert abs(ratio_small - 1.0) < 0.01 and ratio_large < 0.5
     assert quadratic[-1] < true_penalty[-1] < l2[-1]

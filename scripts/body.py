@@ -1,0 +1,280 @@
+"""The text of a page: formulas, values, citations, links, listings and figures put in, each misuse reported."""
+
+import html
+import posixpath
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from scripts.discover import Project, Topic
+from scripts.markdown import Token, fenced, indented, rewrite
+from scripts.pages import Page
+from scripts.problems import Problem, nearest
+from scripts.results import Figure, Result
+from scripts.snippets import Snippet
+from scripts.tex import Tex, TexError
+
+VALUE = re.compile(r"\s*(?:(?P<folder>[\w./-]+)/)?(?P<stem>\w+)\.(?P<name>\w+)(?::(?P<spec>[^{}]*?))?\s*")
+CITED = re.compile(r"\s*@(?P<key>[\w:.-]+?)(?:,\s*(?P<place>.+?))?\s*")
+REFUSED = {"script", "iframe", "object", "embed", "form", "link", "meta", "base", "style"}
+HEADING = re.compile(r"^ {0,3}(#{1,6}) +(.*)$")
+
+
+@dataclass
+class Uses:
+    """What the pages use: what nobody uses is an error as well."""
+
+    snippets: set[str] = field(default_factory=set)
+    figures: set[tuple[str, str]] = field(default_factory=set)
+    citations: dict[str, set[str]] = field(default_factory=dict)
+    links: list[tuple[str, int, str]] = field(default_factory=list)
+    values: int = 0
+
+
+@dataclass
+class Context:
+    """What rendering reads and writes. Without results (None) it checks what can be checked without running."""
+
+    project: Project
+    results: dict[str, Result] | None
+    tex: Tex
+    facts: dict[str, Any] = field(default_factory=dict)
+    uses: Uses = field(default_factory=Uses)
+    problems: list[Problem] = field(default_factory=list)
+
+
+class Body:
+    """Renders the text of one page."""
+
+    def __init__(self, context: Context, page: Page, topic: Topic | None) -> None:
+        self.context, self.page, self.topic = context, page, topic
+        self.project, self.uses = context.project, context.uses
+        self.folder = posixpath.dirname(page.path)
+
+    def problem(self, line: int, message: str, advice: str = "") -> str:
+        """Report, and return what stands on the page in place of the faulty form."""
+        self.context.problems.append(Problem(self.page.path, line, message, advice))
+        return _mark(message)
+
+    def text(self, text: str, line: int, plain: bool = False) -> str:
+        """Markdown of the site from Markdown of an author. `plain`: for attributes, where no markup may stand."""
+        for number, each in enumerate(text.split("\n") if not plain else ()):
+            match = HEADING.match(each)
+            if match and match[1] == "#" and not self._in_fence(text, number):
+                self.problem(
+                    line + number,
+                    "a heading of level 1",
+                    "the title in the front matter is the heading",
+                )
+        return rewrite(text, line, lambda token: self.token(token, plain))
+
+    @staticmethod
+    def _in_fence(text: str, number: int) -> bool:
+        before = text.split("\n")[:number]
+        return sum(bool(re.match(r" *(```|~~~)", each)) for each in before) % 2 == 1
+
+    def token(self, token: Token, plain: bool) -> str | None:
+        match token.kind:
+            case "fence" if token["info"].strip().split(" ")[0] in ("python", "py"):
+                self.problem(
+                    token.line,
+                    "Python code that does not run",
+                    "show a snippet: [caption](name.py#function)",
+                )
+            case "display" | "inline":
+                return self.formula(token)
+            case "escape" if token.match[0] in (r"\$", r"\<", r"\>"):
+                return html.escape(token.match[0][1])  # Markdown has no such escape
+            case "dollar":
+                return self.problem(token.line, "a $ without its partner", r"write \$ for the sign")
+            case "value":
+                return self.value(token["value"], token.line, plain)
+            case "cite":
+                return self.citation(token["cite"], token.line)
+            case "tag":
+                self.tag(token)
+            case "image" | "link":
+                return self.link(token)
+        return None
+
+    def tag(self, token: Token) -> None:
+        name, attributes = token["tag"].lstrip("/").lower(), token["attributes"]
+        if name in REFUSED or re.search(r"\bon\w+\s*=|javascript:", attributes, re.I):
+            self.problem(token.line, f"<{name}> with active content", "write Markdown")
+
+    def formula(self, token: Token) -> str:
+        display = token.kind == "display"
+        line_start = token.match.string.rfind("\n", 0, token.match.start()) + 1
+        if HEADING.match(token.match.string[line_start : token.match.end()]):
+            return self.problem(token.line, "math in a heading", "say it in words")
+        source = re.sub(
+            r"\{\{([^{}\n]*\.[^{}\n]*)\}\}",
+            lambda value: self.value(value[1], token.line, plain=True),
+            token[token.kind],
+        )
+        try:
+            mark = self.context.tex.mark(" ".join(source.split()), display)
+        except TexError as error:
+            return self.problem(token.line, f"TeX: {error}", "see katex.org/docs/supported")
+        return token["display_indent"] + mark if display else mark
+
+    def citation(self, text: str, line: int) -> str:
+        shown = []
+        for part in text.split(";"):
+            match = CITED.fullmatch(part)
+            entry = self.project.bibliography.get(match["key"]) if match else None
+            if not match or not entry:
+                key = match["key"] if match else part.strip().lstrip("@")
+                return self.problem(line, f"unknown citation {key!r}", nearest(key, self.project.bibliography))
+            self.uses.citations.setdefault(entry.key, set()).add(self.page.path)
+            root = posixpath.relpath("bibliography.md", posixpath.dirname(self.page.url))
+            place = f", {match['place']}" if match["place"] else ""
+            shown.append(f"[{entry.citation}]({root}#{entry.key}){place}")
+        return f"({'; '.join(shown)})"
+
+    def value(self, text: str, line: int, plain: bool) -> str:
+        match = VALUE.fullmatch(text)
+        if not match:
+            return self.problem(line, f"not a value: {{{{{text}}}}}", "write {{ snippet.name:.3f }}")
+        stem, name, spec = match["stem"], match["name"], match["spec"] or ""
+        if stem == "site" and not match["folder"]:
+            if self.context.results is not None and name not in self.context.facts:
+                return self.problem(line, f"no fact {name!r} about the site", nearest(name, self.context.facts))
+            value, source = self.context.facts.get(name, 0), "this site"
+        else:
+            snippet = self.snippet(posixpath.join(match["folder"] or "", f"{stem}.py"), line)
+            if isinstance(snippet, str):
+                return snippet
+            result = (self.context.results or {}).get(snippet.path)
+            if self.context.results is None or result is None:
+                if name not in snippet.module_names:
+                    return self.problem(
+                        line,
+                        f"{snippet.path} has no value {name!r}",
+                        nearest(name, snippet.module_names),
+                    )
+                return f"{{{{{text}}}}}"
+            if result.problem:
+                return _mark(f"no value {name!r}: {snippet.path} failed")
+            if name not in result.values:
+                return self.problem(line, f"{snippet.path} has no value {name!r}", nearest(name, result.values))
+            value, source = result.values[name], f"{name} in {posixpath.basename(snippet.path)}"
+        try:
+            shown = format(value, spec)
+        except (ValueError, TypeError) as error:
+            return self.problem(line, f"{name!r} cannot be shown with {spec!r}: {error}", "use an f-string's format")
+        self.uses.values += 1
+        if shown.startswith("-") and not plain:
+            shown = "\u2212" + shown[1:]  # a minus sign, as in the formulas
+        if plain:
+            return shown
+        return f'<data value="{html.escape(repr(value))}" title="{html.escape(source)}">{html.escape(shown)}</data>'
+
+    def snippet(self, target: str, line: int) -> Snippet | str:
+        """The snippet that a page names, or the text that reports why there is none."""
+        if "\\" in target or "\0" in target or target.startswith("/"):
+            return self.problem(line, f"refused: {target!r}", "name a file of a topic by its relative path")
+        folder = "modules" if not self.topic and not target.startswith("..") else self.folder
+        path = posixpath.normpath(posixpath.join(folder, target))
+        known = {snippet.path: snippet for snippet in self.project.snippets}
+        if path not in known:
+            names = [posixpath.relpath(each, folder) for each in known]
+            return self.problem(line, f"no snippet {target!r}", nearest(target, names))
+        return known[path]
+
+    def link(self, token: Token) -> str | None:
+        target, _, fragment = token["target"].partition("#")
+        title = token["title"]
+        if target.endswith(".py") and not re.match(r"[a-z]+:", target):
+            if not token.alone:
+                return self.problem(token.line, f"{target!r} is not alone in its paragraph", "blank lines around it")
+            snippet = self.snippet(target, token.line)
+            if isinstance(snippet, str):
+                return snippet
+            self.uses.snippets.add(snippet.path)
+            if token.kind == "image":
+                return self.figure(token, snippet, fragment)
+            caption = self.text(token["text"], token.line)
+            return self.listing(token, snippet, fragment, caption)
+        if re.match(r"(?!https?:|mailto:)[a-z]+:", target, re.I):
+            return self.problem(token.line, f"refused link {target!r}", "use https")
+        if token.kind == "image" and not token["text"].strip():
+            return self.problem(token.line, "image without alt text", "say what one sees")
+        new = self.destination(token["target"], token.line)
+        text = self.text(token["text"], token.line)
+        bang = "!" if token.kind == "image" else ""
+        return f"{bang}[{text}]({new}" + (f' "{title}")' if title else ")")
+
+    def destination(self, target: str, line: int) -> str:
+        """A link that is right in the repository becomes one that is right on the site."""
+        path, hash_, fragment = target.partition("#")
+        if re.match(r"https?:|mailto:", target) or not path:
+            if hash_ and not path:
+                self.uses.links.append((self.page.path, line, target))
+            return target
+        full = posixpath.normpath(posixpath.join(self.folder, path))
+        pages = self.project.page_of
+        if full == "docs/bibliography.md":
+            return posixpath.relpath("bibliography.md", posixpath.dirname(self.page.url)) + hash_ + fragment
+        if full not in pages:
+            asset = full.startswith("docs/assets/") and (self.project.root / full).is_file()
+            if not asset:
+                names = [posixpath.relpath(each, self.folder) for each in pages]
+                self.problem(line, f"broken link to {path!r}", nearest(path, names))
+                return target
+            return posixpath.relpath(full.removeprefix("docs/"), posixpath.dirname(self.page.url))
+        self.uses.links.append((self.page.path, line, target))
+        return posixpath.relpath(pages[full].url, posixpath.dirname(self.page.url)) + hash_ + fragment
+
+    def listing(self, token: Token, snippet: Snippet, symbol: str, caption: str) -> str:
+        """A snippet's code with its caption and downloads, and what it printed when shown whole."""
+        name = posixpath.basename(snippet.path)
+        if symbol and symbol not in snippet.symbols and snippet.tree:
+            message = f"{token['target']!r}: no function or class {symbol!r}"
+            return self.problem(token.line, message, nearest(symbol, snippet.symbols))
+        code = snippet.symbol_source(symbol) if symbol and snippet.tree else snippet.source
+        here = posixpath.relpath(snippet.path, posixpath.dirname(self.page.url))
+        result = (self.context.results or {}).get(snippet.path)
+        links = [f"[{name}]({here}){{ download }}"]
+        if result and not result.problem:
+            links.append(f"[notebook]({here.removesuffix('.py')}.ipynb){{ download }}")
+        lines = [f'<span class="caption">{caption}</span> <span class="downloads">{" ".join(links)}</span>']
+        lines += ["{: .listing }", "", fenced(code, f' {{ .python title="{name}" }}')]
+        if result and result.problem:
+            lines += [
+                "",
+                '!!! failure "The snippet failed"',
+                "",
+                indented(fenced(str(result.problem), "text"), "    "),
+            ]
+        elif result and not symbol and result.stdout.strip():
+            lines += ["", fenced(result.stdout, ' { .text .output title="Output" }')]
+        return indented("\n".join(lines), token.indent).removeprefix(token.indent)
+
+    def figure(self, token: Token, snippet: Snippet, name: str) -> str:
+        alt, caption = token["text"].strip(), token["title"].strip()
+        if not alt:
+            return self.problem(token.line, f"the figure {name!r} has no alt text", "say what one sees")
+        if not caption:
+            return self.problem(token.line, f"the figure {name!r} has no caption", "say which question it answers")
+        result = (self.context.results or {}).get(snippet.path)
+        if result and result.problem:
+            return _mark(f"no figure {name!r}: {snippet.path} failed")
+        known = set(result.figures) if result else snippet.figure_names
+        if name not in known:
+            return self.problem(token.line, f"{snippet.path} draws no figure {name!r}", nearest(name, known))
+        self.uses.figures.add((snippet.path, name))
+        figure = result.figures[name] if result else Figure(name, "", 0, 0)
+        source = posixpath.relpath(snippet.path.removesuffix(".py"), posixpath.dirname(self.page.url))
+        size = f'width="{figure.width}" height="{figure.height}" loading="lazy"'
+        image = f"![{self.text(alt, token.line, plain=True)}]({source}.{name}.svg){{ {size} }}"
+        lines = [
+            f'{image}\n<span class="caption">{self.text(caption, token.line)}</span>',
+            "{: .figure }",
+        ]
+        return indented("\n".join(lines), token.indent).removeprefix(token.indent)
+
+
+def _mark(message: str) -> str:
+    """What stands on a page in place of a form that could not be filled. A failed snippet was reported already."""
+    return f"<mark>{html.escape(message)}</mark>"
