@@ -31,7 +31,7 @@ BAD_SNIPPETS = {
         0,
         "was killed (SIGKILL)",
     ),
-    "eats_memory": ("x = []\nwhile True:\n    x.append(bytearray(1 << 30))", 4, "more than 4 GiB of memory"),
+    "eats_memory": ("import numpy as np\nx = []\nwhile True:\n    x.append(np.zeros(1 << 27))", 5, "more than 4 GiB of memory"),
     "eats_numpy": ("import numpy as np\nx = np.ones((40_000, 40_000))", 3, "more than 4 GiB of memory"),
     "floods": ("while True:\n    print('flood ' * 1000)", 3, "prints or writes more than 16 MiB"),
     "one_line": ("print('x' * 70_000)", 0, "prints 70,001 bytes"),
@@ -60,8 +60,8 @@ BAD_SNIPPETS = {
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snippets, "CPU_SECONDS", 6)
-    monkeypatch.setattr(verdict, "WALL_FACTOR", 1)
+    monkeypatch.setattr(snippets, "CPU_SECONDS", 2)
+    monkeypatch.setattr(verdict, "WALL_FACTOR", 3)
     monkeypatch.setattr(verdict, "WALL_SLACK", 1)
 
 

@@ -3,7 +3,7 @@
 Claim (Rumelhart, Hinton and Williams 1986, Figure 1): a network with 6 inputs, 2 hidden units and 1
 output learns to tell the 8 symmetric patterns from the 56 others. In each hidden unit, weights at
 mirrored inputs are equal in size and opposite in sign; on each side they have the ratio 1:2:4.
-Shapes: R independent runs side by side; x is (64, 6), w1 (R, 6, H), w2 (R, H, 1), outputs (R, 64, 1).
+Shapes: R runs side by side; x is (64, 6), w1 (R, 6, H), w2 (R, H, 1), outputs (R, 64, 1).
 Settings of the paper: sigmoid units, E = half the summed squared error, all 64 patterns per step,
 step 0.1, momentum 0.9, initial weights uniform in [-0.3, 0.3] (Equations 2, 3 and 9, Figure 1).
 """
@@ -55,20 +55,69 @@ def train(
     return params[0], y, first
 
 
+def codes(w1: np.ndarray) -> np.ndarray:
+    """Return the sorted sizes of the first unit's weights on one side, smallest = 1: (R, 3)."""
+    sizes = np.sort(np.abs(w1[:, :3, 0]), axis=1)
+    return sizes / sizes[:, :1]
+
+
+def near(ratios: np.ndarray, code: list[float]) -> np.ndarray:
+    """Return for each run whether its ratios are within 5 % of the code."""
+    return np.all(np.abs(ratios / np.array(code) - 1) < 0.05, axis=1)
+
+
 if __name__ == "__main__":
     x = np.array(list(product([0.0, 1.0], repeat=6)))  # (64, 6)
     targets = np.all(x == x[:, ::-1], axis=1).astype(float)[:, None]  # (64, 1)
-    solved = {}
+    solved, found = {}, {}
     for hidden in HIDDEN:
         for step in STEP_SIZES:
             w1, y, first = train(x, targets, hidden, step)
-            right = ((y > 0.5) == (targets > 0.5)).all(axis=(1, 2))
-            solved[hidden, step] = (w1, y, first, right)
-            errors=0.5*((y-targets)**2).sum((1,2))
-            print(hidden, step, right.sum(), np.median(first[first>=0]), errors[~right].min() if (~right).any() else '', errors[~right].max() if (~right).any() else '')
-            if hidden==2:
-                w=w1[right].swapaxes(1,2)
-                print('mirror',np.max(np.linalg.norm(w+w[...,::-1],axis=-1)/np.linalg.norm(w,axis=-1)))
-                print('opp',np.max(np.linalg.norm(w[:,0]+w[:,1],axis=-1)/np.linalg.norm(w[:,0],axis=-1)))
-                m=np.sort(abs(w[...,:3]),axis=-1); r=m/m[...,:1]
-                u,c=np.unique(r[:,0,1:].round(1),axis=0,return_counts=True); print(u.tolist(),c)
+            right = np.all((y > 0.5) == (targets > 0.5), axis=(1, 2))
+            solved[hidden, step] = int(right.sum())
+            found[hidden, step] = w1[right], int(np.median(first[right]))
+        counts = ", ".join(f"{solved[hidden, step]} with step {step}" for step in STEP_SIZES)
+        print(f"{hidden} hidden units: of {RUNS} runs solved within {SWEEPS} sweeps: {counts}")
+
+    solved_paper, solved_small = (solved[2, step] for step in STEP_SIZES)
+    sweeps_paper, sweeps_small = (found[2, step][1] for step in STEP_SIZES)
+    four_paper, four_small = (solved[4, step] for step in STEP_SIZES)
+    eight_paper, eight_small = (solved[8, step] for step in STEP_SIZES)
+    w1 = np.concatenate([found[2, step][0] for step in STEP_SIZES])  # (solved runs, 6, 2)
+    paper = np.arange(len(w1)) < solved_paper
+    mirror_error = float(np.max(np.abs(w1 + w1[:, ::-1])) / np.min(np.abs(w1)))
+    opposites = int(np.sum(np.all(w1[:, :, 0] * w1[:, :, 1] < 0, axis=1)))
+    ratios = codes(w1)
+    is_124, is_234 = near(ratios, [1, 2, 4]), near(ratios, [1, 1.5, 2])
+    count_124, count_234, total = int(is_124.sum()), int(is_234.sum()), len(w1)
+    count_124_paper, count_124_small = int(is_124[paper].sum()), int(is_124[~paper].sum())
+    count_234_paper, count_234_small = int(is_234[paper].sum()), int(is_234[~paper].sum())
+    verdict = "reproduced" if count_124 == total else "partly" if count_124 else "not reproduced"
+    print(f"median sweeps to solve: {sweeps_paper} and {sweeps_small} (the paper's run: 1425)")
+    print(f"mirrored weights are opposite up to {mirror_error:.1%} of the smallest weight")
+    print(f"the two units have opposite signs in {opposites} of {total} solved runs")
+    print(f"ratio 1:2:4 in {count_124} runs, 2:3:4 in {count_234}; verdict: {verdict}")
+
+    fig, axes = plt.subplots(2, 1, num="weights", figsize=(6.4, 4.8), sharex=True)
+    for ax, chosen, smallest, code in (
+        (axes[0], is_124, 1, "1 : 2 : 4"),
+        (axes[1], is_234, 2, "2 : 3 : 4"),
+    ):
+        weights = w1[chosen][0]  # (6, 2) of the first such run
+        scaled = smallest * weights / np.abs(weights).min(axis=0)
+        for unit, (offset, marker) in enumerate(((-0.12, "o"), (0.12, "s"))):
+            positions = np.arange(1, 7) + offset
+            ax.vlines(positions, 0, scaled[:, unit], color=f"C{unit}", lw=4)
+            ax.plot(positions, scaled[:, unit], marker, color=f"C{unit}", label=f"unit {unit + 1}")
+        ax.axhline(0, color="0.5", lw=1)
+        ax.set_yticks([-4, -2, 0, 2, 4])
+        ax.set_title(f"{code} in {int(chosen.sum())} of {total} solved runs", size=11)
+    axes[0].legend(frameon=False, ncols=2)
+    axes[1].set_xlabel("input")
+    fig.supylabel("input weight (scaled)", size=11)
+    plt.show()
+
+    assert solved_small > 0.9 * RUNS and 0.3 * RUNS < solved_paper < 0.9 * RUNS
+    assert eight_paper < solved_paper and eight_small > 0.8 * RUNS
+    assert mirror_error < 0.01 and opposites > 0.9 * total
+    assert count_124 + count_234 == total and count_124 > 0.4 * total and count_234 > 0.1 * total
