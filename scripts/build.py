@@ -56,8 +56,9 @@ def folders(root: Path) -> tuple[Path, Path]:
 
 def execute(project: Project, runner: Runner, options: Options) -> dict[str, Result]:
     """Results of all snippets that can run: kept ones, and new ones where something changed."""
-    runnable = [s for s in project.snippets if s.tree is not None]
-    broken = {s.path: Result("", {}, {}, 0.0, problem=s.check()[0]) for s in project.snippets if s.tree is None}
+    obstacles = {s.path: s.obstacles() for s in project.snippets}
+    runnable = [s for s in project.snippets if not obstacles[s.path]]
+    broken = {path: Result("", {}, {}, 0.0, problem=found[0]) for path, found in obstacles.items() if found}
     results: dict[str, Result] = {}
     if not options.fresh:
         kept = {s.path: runner.cache.get(s) for s in runnable}

@@ -35,7 +35,7 @@ def run(target: str, root: Path = ROOT) -> int:
     snippets = chosen(target, root)
     cache, build = folders(root)
     faults: list[Problem] = [problem for snippet in snippets for problem in snippet.check()]
-    runnable = [snippet for snippet in snippets if snippet.tree]
+    runnable = [snippet for snippet in snippets if not snippet.obstacles()]
     with Runner(Cache(cache, root), jobs=1) as runner:
         for snippet in runnable:
             result = runner.run([snippet])[snippet.path]

@@ -113,29 +113,33 @@ class Snippet:
                     found.add(node.value.value)
         return found
 
-    def check(self) -> list[Problem]:
-        """Faults that show without running."""
+    def obstacles(self) -> list[Problem]:
+        """Why the snippet cannot run, seen without running it: syntax, and imports that no reader has."""
         try:
-            tree = ast.parse(self.source, self.path)
+            ast.parse(self.source, self.path)
         except SyntaxError as error:
             text = (error.text or "").strip()
             return [Problem(self.path, error.lineno or 0, f"syntax error: {error.msg}", text)]
         except ValueError as error:
             return [Problem(self.path, 0, f"cannot be parsed: {error}")]
         found = []
-        if not ast.get_docstring(tree):
-            advice = "its first line says, as a claim, what the snippet shows"
-            found.append(Problem(self.path, 1, "no docstring", advice))
-        if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
-            found.append(Problem(self.path, 1, "no assert", "end with the claims that must hold"))
         for name, line in self.imports.items():
             if name in OURS or name == ".":
-                advice = "a reader's copy must run alone"
-                found.append(Problem(self.path, line, "imports this project", advice))
+                found.append(Problem(self.path, line, "imports this project", "a reader's copy must run alone"))
             elif name not in LIBRARIES and name not in sys.stdlib_module_names:
                 if not (self.file.parent / f"{name}.py").is_file():
                     advice = f"use the standard library or {', '.join(LIBRARIES)}"
                     found.append(Problem(self.path, line, f"imports {name!r}", advice))
+        return found
+
+    def check(self) -> list[Problem]:
+        """Every fault that shows without running."""
+        found = self.obstacles()
+        if self.tree and not ast.get_docstring(self.tree):
+            advice = "its first line says, as a claim, what the snippet shows"
+            found.append(Problem(self.path, 1, "no docstring", advice))
+        if self.tree and not any(isinstance(node, ast.Assert) for node in ast.walk(self.tree)):
+            found.append(Problem(self.path, 1, "no assert", "end with the claims that must hold"))
         return found
 
 

@@ -108,10 +108,7 @@ if __name__ == "__main__":
                 lw=0,
             )
     ax.axhline(1.0, color="0.5", lw=0.8)
-    ax.set_yscale("log")
-    ax.set_ylim(1e-3, 1e4)
-    ax.set_xlabel("layer")
-    ax.set_ylabel("variance over examples")
+    ax.set(yscale="log", ylim=(1e-3, 1e4), xlabel="layer", ylabel="variance over examples")
     ax.legend(ncols=2, frameon=False, loc="upper center")
 
     inside = {

@@ -4,6 +4,8 @@ Shapes: logits (N, K), targets (N,); classes are on the last axis. Keras compute
 unless the loss gets a dtype. Source: documentation and source of keras.losses, Keras 3.
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,7 +13,7 @@ from keras.losses import BinaryCrossentropy, SparseCategoricalCrossentropy
 
 
 def value_and_grad(
-    loss: keras.losses.Loss,
+    loss: Callable[..., tf.Tensor],
     logits: np.ndarray,
     targets: np.ndarray,
     sample_weight: np.ndarray | None = None,
@@ -22,6 +24,11 @@ def value_and_grad(
         tape.watch(z)
         value = loss(targets, z, sample_weight=sample_weight)  # (y_true, y_pred): targets first
     return float(value), tape.gradient(value, z).numpy()
+
+
+def weighted(y: tf.Tensor, z: tf.Tensor, sample_weight: None = None) -> tf.Tensor:
+    """Return TensorFlow's summed binary loss, in which a positive example counts 3 times."""
+    return tf.reduce_sum(tf.nn.weighted_cross_entropy_with_logits(y, z, pos_weight=3.0))
 
 
 if __name__ == "__main__":
@@ -64,7 +71,15 @@ if __name__ == "__main__":
     binary_loss = float(binary(np.array([[1.0], [0.0]]), np.array([[-200.0], [1e4]])))
     print(f"gradient from probabilities {largest_clip_gradient}; binary loss {binary_loss:.0f}")
 
+    at_zero, beside_zero = (
+        float(value_and_grad(weighted, np.array([z]), np.ones(1))[1][0]) for z in (0.0, 1e-9)
+    )
+    print(
+        f"pos_weight 3, a positive example: gradient {at_zero} at z = 0, {beside_zero:.4f} beside it"
+    )
+
     assert largest_difference < 1e-14
+    assert at_zero == 0.0 and abs(beside_zero + 1.5) < 1e-8
     assert abs(default * kept.sum() / sample_weight.sum() - value) < 1e-14
     assert all_ignored == 0.0 and largest_clip_gradient == 0.0
     assert exact == recovered == 100.0 and abs(clipped + np.log(keras.backend.epsilon())) < 1e-3

@@ -1,4 +1,4 @@
-"""What must hold for cross-entropy beyond the snippets' own asserts: agreement with the frameworks."""
+"""What must hold for cross-entropy beyond the snippets' asserts: agreement with the frameworks."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,14 @@ LOGITS = st.one_of(
     st.floats(-10, 10),
     st.sampled_from([1e-300, -50.0, 700.0, -1e4, 1e4, 1e300, -1e300]),
 )
+# Not 1e-45: there PyTorch's (1 - y) z + ... cancels, and this code, which adds, is the exact one.
+SOFT = st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0.001, 0.999))
 CLOSE = {"rtol": 1e-6, "atol": 1e-12}
 
 
 @st.composite
 def problems(draw, ignored=True):
-    """Logits (N, K), targets (N,), and the options of the loss; one row, one class, ties included."""
+    """Logits (N, K), targets (N,) and the loss's options; one row, one class and ties included."""
     n, k = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     logits = draw(arrays(np.float64, (n, k), elements=LOGITS))
     classes = st.integers(0, k - 1)
@@ -173,7 +175,7 @@ def test_the_dtype_is_kept(ce, bce, dtype):
 @settings(max_examples=300, deadline=None)
 @given(
     logits=arrays(np.float64, 4, elements=LOGITS),
-    targets=arrays(np.float64, 4, elements=st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))),
+    targets=arrays(np.float64, 4, elements=SOFT),
     pos_weight=st.one_of(st.none(), st.floats(0.1, 10.0)),
     reduction=st.sampled_from(REDUCTIONS),
 )
@@ -283,7 +285,6 @@ def test_smoothing_and_default_reduction_equal_keras(load, ce):
 )
 def test_binary_equals_keras_and_tensorflow(load, bce, logits, targets):
     tensorflow_side = load("cross_entropy_tensorflow")
-    tf = tensorflow_side.tf
     criterion = tensorflow_side.BinaryCrossentropy(from_logits=True, dtype="float64")
     value, grad = tensorflow_side.value_and_grad(criterion, logits, targets)
     np.testing.assert_allclose(
@@ -292,14 +293,36 @@ def test_binary_equals_keras_and_tensorflow(load, bce, logits, targets):
     ours = bce.binary_cross_entropy_with_logits_grad(logits, targets)
     np.testing.assert_allclose(ours, grad, **CLOSE)
 
-    def weighted(y, z, sample_weight=None):
-        return tf.reduce_sum(tf.nn.weighted_cross_entropy_with_logits(y, z, pos_weight=3.0))
-
-    value, grad = tensorflow_side.value_and_grad(weighted, logits, targets)
+    logits = np.where(
+        logits == 0.0, 0.5, logits
+    )  # at 0 TensorFlow's gradient is another, see below
+    value, grad = tensorflow_side.value_and_grad(tensorflow_side.weighted, logits, targets)
     ours = bce.binary_cross_entropy_with_logits(logits, targets, 3.0, "sum")
     np.testing.assert_allclose(ours, value, **CLOSE)
     ours = bce.binary_cross_entropy_with_logits_grad(logits, targets, 3.0, "sum")
     np.testing.assert_allclose(ours, grad, **CLOSE)
+
+
+@pytest.mark.parametrize(("target", "right", "at_kink"), [(0.0, 0.5, 1.0), (1.0, -1.5, 0.0)])
+def test_the_weighted_loss_of_tensorflow_has_another_gradient_at_zero(
+    load, bce, target, right, at_kink
+):
+    tensorflow_side = load("cross_entropy_tensorflow")
+    y, zero = np.array([target]), np.array([0.0])
+    assert tensorflow_side.value_and_grad(tensorflow_side.weighted, zero, y)[1] == at_kink
+    np.testing.assert_allclose(
+        tensorflow_side.value_and_grad(tensorflow_side.weighted, np.array([1e-9]), y)[1],
+        right,
+        atol=1e-8,
+    )
+    assert bce.binary_cross_entropy_with_logits_grad(zero, y, 3.0) == right
+    _, grad = torch_value_and_grad(
+        lambda z: F.binary_cross_entropy_with_logits(
+            z, torch.tensor(y), pos_weight=torch.tensor(3.0).double()
+        ),
+        zero,
+    )
+    assert grad == right
 
 
 # ---- curvature, likelihood, soft targets, micro-batches ----
