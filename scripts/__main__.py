@@ -1,4 +1,7 @@
-"""The command line: `python3 -m scripts COMMAND`. Standard library only until it runs inside .venv."""
+"""The command line: `python3 -m scripts COMMAND`. Standard library only until it runs inside .venv, and
+nothing that an old Python cannot read: it has to say that it is too old."""
+
+from __future__ import annotations
 
 import argparse
 import os
@@ -128,41 +131,34 @@ def main(arguments: list[str]) -> int:
 
 
 def dispatch(options: argparse.Namespace) -> int:
-    """Run the command; each is imported only when it is asked for."""
-    match options.command:
-        case "build":
-            from scripts import build
+    """Run the command; its module is imported only when it is asked for."""
+    if options.command in ("build", "check"):
+        from scripts import build
 
-            return build.build(
-                build.Options(fresh=options.fresh, twice=options.twice, jobs=options.jobs, only=options.only)
-            )
-        case "check":
-            from scripts import build
-
+        if options.command == "check":
             return build.check()
-        case "serve":
-            from scripts import serve
+        return build.build(
+            build.Options(fresh=options.fresh, twice=options.twice, jobs=options.jobs, only=options.only)
+        )
+    if options.command in ("test", "lock"):
+        from scripts import test
 
-            return serve.serve(options.port, options.jobs)
-        case "run":
-            from scripts import run
+        return test.lock() if options.command == "lock" else test.test(options.pytest)
+    if options.command == "serve":
+        from scripts import serve
 
-            return run.run(options.target)
-        case "new":
-            from scripts import new
+        return serve.serve(options.port, options.jobs)
+    if options.command == "run":
+        from scripts import run
 
-            return new.new(options.path, options.title, options.part)
-        case "test":
-            from scripts import test
+        return run.run(options.target)
+    if options.command == "new":
+        from scripts import new
 
-            return test.test(options.pytest)
-        case "bench":
-            from scripts import bench
+        return new.new(options.path, options.title, options.part)
+    from scripts import bench
 
-            return bench.bench(options.quick)
-    from scripts import test
-
-    return test.lock()
+    return bench.bench(options.quick)
 
 
 if __name__ == "__main__":

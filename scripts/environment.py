@@ -1,5 +1,7 @@
 """Make .venv on first use. Standard library only: this runs before anything is installed."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import platform
@@ -61,7 +63,7 @@ def make() -> None:
         raise SetUpError(f"Python {need} is needed, this is {platform.python_version()}; run it with another python3.")
     if not VENV.exists() and shutil.disk_usage(ROOT).free < NEEDED_BYTES:
         raise SetUpError(f"the environment needs {NEEDED_BYTES // 1000**3} GB of disk; make room and try again.")
-    print("Making .venv: about two minutes, 2.5 GB, this once.", flush=True)
+    print("Making .venv: about two minutes, 3 GB, this once.", flush=True)
     MARK.unlink(missing_ok=True)
     try:
         venv.create(VENV, with_pip=True, clear=not is_complete() and not PYTHON.is_file())

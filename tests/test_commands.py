@@ -1,5 +1,6 @@
 """The command line and the set-up, as a person meets them."""
 
+import ast
 import os
 import re
 import subprocess
@@ -119,6 +120,13 @@ def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(environment, "PYTHON", tmp_path / ".venv/bin/python")
     monkeypatch.setattr(environment, "MARK", tmp_path / ".venv/complete")
     return tmp_path
+
+
+@pytest.mark.parametrize("name", ["__init__", "__main__", "environment"])
+def test_an_old_python_can_read_that_it_is_too_old(name: str) -> None:
+    source = (ROOT / f"scripts/{name}.py").read_text()
+    ast.parse(source, feature_version=(3, 7))
+    assert name == "__init__" or "from __future__ import annotations" in source
 
 
 def test_set_up_wrong_python(set_up: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,15 +20,17 @@ def error(wrong: np.ndarray, right: np.ndarray) -> float:
     return float(np.linalg.norm(wrong - right) / np.linalg.norm(right))
 
 
-def difference_error(h: float, central: bool) -> float:
-    """Return the error of finite differences with step h against the gradient for w1."""
+def finite_differences(
+    x: np.ndarray, onehot: np.ndarray, w1: np.ndarray, w2: np.ndarray, h: float, central: bool
+) -> np.ndarray:
+    """Return the gradient of the loss for w1 from central or forward differences with step h."""
     numeric = np.zeros_like(w1)
     for i in np.ndindex(w1.shape):
         step = np.zeros_like(w1)
         step[i] = h
-        below = loss(x, onehot, w1 - step, w2) if central else loss(x, onehot, w1, w2)
-        numeric[i] = (loss(x, onehot, w1 + step, w2) - below) / (2 * h if central else h)
-    return error(numeric, grad_w1)
+        rise = loss(x, onehot, w1 + step, w2) - loss(x, onehot, w1 - central * step, w2)
+        numeric[i] = rise / (2 * h if central else h)
+    return numeric
 
 
 def first_to_last(layers: int, gain: float, width: int, rng: np.random.Generator) -> float:
@@ -78,8 +80,11 @@ if __name__ == "__main__":
     updated_too_early = error((delta2 @ updated_w2.T) * (1 - a**2), delta1)
     print(f"w2 updated before delta1 is computed: error {updated_too_early:.2f}")
 
-    central_2, central_5, central_9 = (difference_error(h, True) for h in (1e-2, 1e-5, 1e-9))
-    forward_8 = difference_error(1e-8, False)
+    central_2, central_5, central_9 = (
+        error(finite_differences(x, onehot, w1, w2, h, central=True), grad_w1)
+        for h in (1e-2, 1e-5, 1e-9)
+    )
+    forward_8 = error(finite_differences(x, onehot, w1, w2, 1e-8, central=False), grad_w1)
     print(f"central: h=1e-2 {central_2:.0e}, 1e-5 {central_5:.0e}, 1e-9 {central_9:.0e}", end="; ")
     print(f"forward: 1e-8 {forward_8:.0e}")
 

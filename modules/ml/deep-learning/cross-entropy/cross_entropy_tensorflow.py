@@ -74,9 +74,7 @@ if __name__ == "__main__":
     at_zero, beside_zero = (
         float(value_and_grad(weighted, np.array([z]), np.ones(1))[1][0]) for z in (0.0, 1e-9)
     )
-    print(
-        f"pos_weight 3, a positive example: gradient {at_zero} at z = 0, {beside_zero:.4f} beside it"
-    )
+    print(f"pos_weight 3, positive example: gradient {at_zero} at z = 0, {beside_zero:.2f} beside")
 
     assert largest_difference < 1e-14
     assert at_zero == 0.0 and abs(beside_zero + 1.5) < 1e-8
