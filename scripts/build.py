@@ -36,6 +36,7 @@ class Options:
     jobs: int = 0
     only: str = ""
     fork: bool | None = None
+    quiet: bool = False
 
 
 @dataclass
@@ -66,7 +67,7 @@ def execute(project: Project, runner: Runner, options: Options) -> dict[str, Res
     todo = [s for s in runnable if s.path not in results]
     if options.only:
         todo = [s for s in todo if s in project.topics[options.only].snippets.values()]
-    with Bar(todo, runner.jobs, runner.expected) as bar:
+    with Bar(todo, runner.jobs, runner.expected, options.quiet) as bar:
         results |= broken | runner.run(todo, bar)
     if options.twice:
         chosen = [s for s in runnable if not options.only or s.path.startswith(f"modules/{options.only}/")]

@@ -33,14 +33,14 @@ WATCHED = ("modules", "docs", "overrides", "mkdocs.yml")
 class Preview:
     """A site that follows the sources. `version` counts its changes."""
 
-    def __init__(self, root: Path, jobs: int = 0) -> None:
+    def __init__(self, root: Path, jobs: int = 0, quiet: bool = False) -> None:
         self.root, self.version = root, 0
         cache, folder = build.folders(root)
         self.folder = folder / "serve"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.site = self.folder / "site"
         self.site.mkdir(exist_ok=True)
-        self.tex, self.options = Tex(cache), build.Options(root=root)
+        self.tex, self.options = Tex(cache), build.Options(root=root, quiet=quiet)
         self.runner = Runner(Cache(cache, root), jobs)
         self.structure: object = None
 

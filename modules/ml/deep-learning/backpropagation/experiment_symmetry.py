@@ -69,15 +69,19 @@ def near(ratios: np.ndarray, code: list[float]) -> np.ndarray:
 if __name__ == "__main__":
     x = np.array(list(product([0.0, 1.0], repeat=6)))  # (64, 6)
     targets = np.all(x == x[:, ::-1], axis=1).astype(float)[:, None]  # (64, 1)
-    solved, found = {}, {}
+    solved, found, unsolved_losses = {}, {}, []
     for hidden in HIDDEN:
         for step in STEP_SIZES:
             w1, y, first = train(x, targets, hidden, step)
             right = np.all((y > 0.5) == (targets > 0.5), axis=(1, 2))
             solved[hidden, step] = int(right.sum())
             found[hidden, step] = w1[right], int(np.median(first[right]))
+            unsolved_losses.extend(0.5 * np.sum((y[~right] - targets) ** 2, axis=(1, 2)))
         counts = ", ".join(f"{solved[hidden, step]} with step {step}" for step in STEP_SIZES)
         print(f"{hidden} hidden units: of {RUNS} runs solved within {SWEEPS} sweeps: {counts}")
+
+    stuck_loss = float(np.median(unsolved_losses))
+    print(f"median loss of the unsolved runs: {stuck_loss:.3f} (output always off: 4)")
 
     solved_paper, solved_small = (solved[2, step] for step in STEP_SIZES)
     sweeps_paper, sweeps_small = (found[2, step][1] for step in STEP_SIZES)

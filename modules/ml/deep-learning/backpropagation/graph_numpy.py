@@ -104,7 +104,10 @@ if __name__ == "__main__":
     print(f"central differences: dL/dw = {numeric_w:.6f}, dL/db = {numeric_b:.6f}")
     u, e, c, r, loss = (values[name] for name in "uecrL")
     grad_w, grad_b, grad_u, grad_e, grad_c, grad_r, grad_loss = (grads[name] for name in "wbuecrL")
+    through_u, through_r = grad_u * x, grad_r * w  # the two messages that meet at w
+    slope_c = 2 * e
     draw(graph, values, grads)
 
+    assert through_u + through_r == grad_w
     assert (loss, grad_w, grad_b) == (6.0, -10.0, -4.0)  # as computed by hand on the page
     assert abs(numeric_w - grad_w) < 1e-8 and abs(numeric_b - grad_b) < 1e-8
