@@ -6,18 +6,12 @@ import subprocess
 import sys
 import time
 
+import yaml
+
 from scripts.environment import ROOT
 from scripts.execute import ENVIRONMENT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SOURCES = ["scripts", "tests", "modules", "conftest.py"]
-CHECKS = [
-    ("lint", ["ruff", "check", *SOURCES]),
-    ("format", ["ruff", "format", "--check", *SOURCES]),
-    ("types", ["mypy"]),
-    ("spelling", ["codespell"]),
-    ("pages", ["scripts", "check"]),
-]
 
 
 def browser() -> str | None:
@@ -44,17 +38,26 @@ def install_browser() -> None:
         )
 
 
+def checks() -> list[tuple[str, list[str]]]:
+    """The checks of .pre-commit-config.yaml: by pre-commit, or one by one where there is no git checkout."""
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        return [("pre-commit", [sys.executable, "-m", "pre_commit", "run", "--all-files", "--color=never"])]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"][0]["hooks"]
+    names = {hook["id"]: hook["entry"].split() for hook in hooks}
+    return [(name, [str(ROOT / entry[0]), *entry[1:]]) for name, entry in names.items()]
+
+
 def test(arguments: list[str]) -> int:
     """The checks, then pytest; all of them, even when one fails. Returns 0 if all passed."""
     install_browser()
     threads = {name: value for name, value in ENVIRONMENT.items() if name.endswith(("THREADS", "LEVEL", "OPTS"))}
     environment = {**os.environ, **threads}
     failed = []
-    chosen = [] if arguments else CHECKS  # with arguments, somebody is after certain tests
-    for name, command in [*chosen, ("tests", ["pytest", *arguments])]:
+    chosen = [] if arguments else checks()  # with arguments, somebody is after certain tests
+    for name, command in [*chosen, ("tests", [sys.executable, "-m", "pytest", *arguments])]:
         started = time.perf_counter()
         print(f"── {name}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment).returncode:
+        if subprocess.run(command, cwd=ROOT, env=environment).returncode:
             failed.append(name)
         print(f"   {time.perf_counter() - started:.0f} s", flush=True)
     print(f"FAILED: {', '.join(failed)}" if failed else "All checks and tests passed.")
