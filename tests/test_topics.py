@@ -2,6 +2,7 @@
 
 import ast
 
+import mypy.api
 import pytest
 
 from scripts.discover import Topic, discover
@@ -57,3 +58,10 @@ def test_functions_say_what_they_take_and_give(topic: Topic) -> None:
                 arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                 assert node.returns and all(a.annotation for a in arguments), f"{snippet.path}: {name} is not typed"
                 assert ast.get_docstring(node), f"{snippet.path}: {name} has no docstring"
+
+
+@TOPICS
+def test_types_of_the_from_scratch_functions(topic: Topic) -> None:
+    files = [str(snippet.file) for snippet in topic.snippets.values() if snippet.stem.endswith("_numpy")]
+    printed, wrong, status = mypy.api.run(["--config-file", str(ROOT / "modules/mypy.ini"), *files])
+    assert status == 0, printed + wrong
