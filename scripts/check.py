@@ -41,6 +41,9 @@ def read(file: Path) -> Built:
             if identifier in built.ids and not identifier.startswith("__"):
                 built.faults.add(f"two elements have the id {identifier!r}")
             built.ids.add(identifier)
+        for name, value in element.items():
+            if name.startswith("on") or value.strip().lower().startswith("javascript:"):
+                built.faults.add(f"<{element.tag}> with active content: {name}={value[:40]!r}")
         if element.tag == "a" and element.get("href"):
             built.links.add(element.get("href"))
         elif element.tag == "link" and LOADING_LINKS & set((element.get("rel") or "").split()):

@@ -138,6 +138,8 @@ def test_links_of_built_pages(page: str, link: str, target: str) -> None:
         ('<script src="https://other.org/x.js"></script>', "from another host"),
         ('<link rel="stylesheet" href="https://other.org/x.css">', "from another host"),
         ('<img src="index.html">', "without alt text"),
+        ('<b onclick="x()">x</b>', "<b> with active content: onclick='x()'"),
+        ('<a href=" JavaScript:x()">x</a>', "active content"),
         ('<b id="x"></b><i id="x"></i>', "two elements have the id 'x'"),
         ('<a href="https://other.org/">x</a>', ""),
         ('<b id="here"></b><a href="#here">x</a>', ""),

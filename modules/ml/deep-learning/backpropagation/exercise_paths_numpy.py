@@ -50,7 +50,8 @@ if __name__ == "__main__":
     print(f"{small}: {small_paths} paths over {small_edges} edges; the sum over all paths")
     print(f"differs from one backward pass by {largest_difference:.1e}")
 
-    large = [100, 100, 100, 100, 1]
+    width = 100
+    large = [width, width, width, width, 1]
     large_paths, large_edges = prod(large), sum(d * k for d, k in pairwise(large))
     print(f"{large}: {large_paths:.0e} paths over {large_edges:,} edges")
 

@@ -35,11 +35,13 @@ if __name__ == "__main__":
         return float(np.linalg.norm(g - whole) / np.linalg.norm(whole))
 
     wrong_error, right_error = relative_error(mean_of_means), relative_error(sum_over_count)
+    wrong_percent = 100 * wrong_error
     counted = [n for _, n in parts]
     second_share = 0.5 / counted[1] * count  # weight of a token of part 2, relative to its due
     print(f"targets that count: {counted}")
-    print(f"mean of means: the gradient is off by {100 * wrong_error:.0f} %")
+    print(f"mean of means: the gradient is off by {wrong_percent:.0f} %")
     print(f"  (a token of the second part weighs {second_share:.1f} times what it should)")
     print(f"sum of sums over the total count: off by {right_error:.1e}")
 
+    assert np.allclose(whole.sum(axis=1), 0.0, atol=1e-12)  # rows of softmax minus one-hot add to 0
     assert wrong_error > 0.2 and right_error < 1e-14

@@ -34,12 +34,23 @@ if __name__ == "__main__":
     jacobian = softmax_jacobian(logits)
     columns = [softmax(logits + s) - softmax(logits - s) for s in step * np.eye(4)]
     jacobian_error = float(np.max(np.abs(np.stack(columns, axis=1) / (2 * step) - jacobian)))
+    y = np.eye(4)[2]
+    changes = [
+        np.sum((softmax(logits + s) - y) ** 2 - (softmax(logits - s) - y) ** 2)
+        for s in step * np.eye(4)
+    ]
+    slope_error = float(
+        np.max(np.abs(np.array(changes) / (2 * step) - squared_error_grad(logits, 2)))
+    )
     rank = int(np.linalg.matrix_rank(jacobian))
-    print(f"error against central differences {jacobian_error:.1e}, rank {rank} of 4")
-    samples = 10.0 * rng.normal(size=(2000, 5))
+    print(f"errors against central differences: J {jacobian_error:.1e}, gradient {slope_error:.1e}")
+    print(f"rank of J: {rank} of 4")
+    spectrum_size = 2000
+    samples = 10.0 * rng.normal(size=(spectrum_size, 5))
     spectra = np.array([np.linalg.eigvalsh(softmax_jacobian(sample)) for sample in samples])
     smallest_eigenvalue, largest_eigenvalue = float(spectra.min()), float(spectra.max())
-    print(f"eigenvalues of 2000 random J: {smallest_eigenvalue:.1e} to {largest_eigenvalue:.4f}")
+    print(f"{spectrum_size} random J: ", end="")
+    print(f"eigenvalues from {smallest_eigenvalue:.1e} to {largest_eigenvalue:.4f}")
 
     brakes = {}
     for num_classes in (10, 100):
@@ -71,7 +82,7 @@ if __name__ == "__main__":
     bottom.text(-7.2, 0.14, "squared error")
     plt.show()
 
-    assert jacobian_error < 1e-9 and rank == 3
+    assert jacobian_error < 1e-9 and slope_error < 1e-9 and rank == 3
     assert smallest_eigenvalue > -1e-14 and largest_eigenvalue <= 0.5 + 1e-12
     assert abs(brake_10 - 2 / 10) < 1e-12 and abs(brake_100 - 2 / 100) < 1e-12
     assert wrong_slope < 1e-2 < 0.999 < 1 - p[0]
