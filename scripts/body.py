@@ -3,44 +3,20 @@
 import html
 import posixpath
 import re
-from dataclasses import dataclass, field
-from typing import Any
 
-from scripts.discover import Project, Topic
+from scripts.context import Context
+from scripts.discover import Topic
 from scripts.markdown import Token, fenced, indented, rewrite
 from scripts.pages import Page
 from scripts.problems import Problem, nearest
-from scripts.results import Figure, Result
+from scripts.results import Figure
 from scripts.snippets import Snippet
-from scripts.tex import Tex, TexError
+from scripts.tex import TexError
 
 VALUE = re.compile(r"\s*(?:(?P<folder>[\w./-]+)/)?(?P<stem>\w+)\.(?P<name>\w+)(?::(?P<spec>[^{}]*?))?\s*")
 CITED = re.compile(r"\s*@(?P<key>[\w:.-]+?)(?:,\s*(?P<place>.+?))?\s*")
 REFUSED = {"script", "iframe", "object", "embed", "form", "link", "meta", "base", "style"}
 HEADING = re.compile(r"^ {0,3}(#{1,6}) +(.*)$")
-
-
-@dataclass
-class Uses:
-    """What the pages use: what nobody uses is an error as well."""
-
-    snippets: set[str] = field(default_factory=set)
-    figures: set[tuple[str, str]] = field(default_factory=set)
-    citations: dict[str, set[str]] = field(default_factory=dict)
-    links: list[tuple[str, int, str]] = field(default_factory=list)
-    values: int = 0
-
-
-@dataclass
-class Context:
-    """What rendering reads and writes. Without results (None) it checks what can be checked without running."""
-
-    project: Project
-    results: dict[str, Result] | None
-    tex: Tex
-    facts: dict[str, Any] = field(default_factory=dict)
-    uses: Uses = field(default_factory=Uses)
-    problems: list[Problem] = field(default_factory=list)
 
 
 class Body:
@@ -137,6 +113,8 @@ class Body:
         if not match:
             return self.problem(line, f"not a value: {{{{{text}}}}}", "write {{ snippet.name:.3f }}")
         stem, name, spec = match["stem"], match["name"], match["spec"] or ""
+        if text.strip() == "site.map":
+            return self.map()
         if stem == "site" and not match["folder"]:
             if self.context.results is not None and name not in self.context.facts:
                 return self.problem(line, f"no fact {name!r} about the site", nearest(name, self.context.facts))
@@ -169,6 +147,16 @@ class Body:
         if plain:
             return shown
         return f'<data value="{html.escape(repr(value))}" title="{html.escape(source)}">{html.escape(shown)}</data>'
+
+    def map(self) -> str:
+        """All parts with their topics, as a table: only the curriculum lists topics."""
+        rows = ["| Part | Topics |", "|---|---|"]
+        for part, topics in self.project.parts.items():
+            pages = [topic.page for topic in topics if topic.page]
+            start = posixpath.dirname(self.page.url)
+            links = [f"[{page.title}]({posixpath.relpath(page.url, start)})" for page in pages]
+            rows.append(f"| {part} | {' · '.join(links)} |")
+        return "\n".join(rows)
 
     def snippet(self, target: str, line: int) -> Snippet | str:
         """The snippet that a page names, or the text that reports why there is none."""

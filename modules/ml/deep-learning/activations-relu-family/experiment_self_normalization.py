@@ -107,14 +107,8 @@ if __name__ == "__main__":
         )
         if line:
             ax.plot(range(DEPTH + 1), variances.mean(axis=0), line, label=name)
-            ax.fill_between(
-                range(DEPTH + 1),
-                variances.min(axis=0),
-                variances.max(axis=0),
-                color=line[:2],
-                alpha=0.2,
-                lw=0,
-            )
+            low, high = variances.min(axis=0), variances.max(axis=0)
+            ax.fill_between(range(DEPTH + 1), low, high, color=line[:2], alpha=0.2, lw=0)
     ax.axhline(1.0, color="0.5", lw=0.8)
     ax.set(yscale="log", ylim=(1e-3, 1e4), xlabel="layer", ylabel="variance over examples")
     ax.legend(ncols=2, frameon=False, loc="upper center")

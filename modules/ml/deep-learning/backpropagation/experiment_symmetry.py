@@ -97,10 +97,13 @@ if __name__ == "__main__":
     count_124_paper, count_124_small = int(is_124[paper].sum()), int(is_124[~paper].sum())
     count_234_paper, count_234_small = int(is_234[paper].sum()), int(is_234[~paper].sum())
     verdict = "reproduced" if count_124 == total else "partly" if count_124 else "not reproduced"
+    helped = all(solved[8, step] > solved[2, step] for step in STEP_SIZES if solved[2, step] < RUNS)
+    verdict_units = "reproduced" if helped else "not at this size"
     print(f"median sweeps to solve: {sweeps_paper} and {sweeps_small} (the paper's run: 1425)")
     print(f"mirrored weights are opposite up to {mirror_error:.1%} of the smallest weight")
     print(f"the two units have opposite signs in {opposites} of {total} solved runs")
     print(f"ratio 1:2:4 in {count_124} runs, 2:3:4 in {count_234}; verdict: {verdict}")
+    print(f"more hidden units, fewer failures? verdict: {verdict_units}")
 
     fig, axes = plt.subplots(2, 1, num="weights", figsize=(6.4, 4.8), sharex=True)
     for ax, chosen, smallest, code in (

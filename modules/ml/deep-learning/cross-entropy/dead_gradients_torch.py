@@ -65,13 +65,13 @@ if __name__ == "__main__":
     print(f"below {half_lost_clamped:.1f} with BCELoss")
     print(f"the naive gradient is nan from z = {first_nan:.1f} on")
 
-    fig, ax = plt.subplots(num="dead", figsize=(6.4, 3.6), layout="constrained")
+    fig, ax = plt.subplots(num="dead", figsize=(5.4, 3.4), layout="constrained")
     labels = {"from_logits": "from logits", "clamped": "BCELoss", "with_epsilon": "log(p + 1e-7)"}
     for (name, label), style in zip(labels.items(), ("-", "--", "-."), strict=True):
         ax.plot(z, results[name][1].abs(), linestyle=style, label=label)
     ax.axvline(first_nan, color="0.5", lw=1.0, linestyle=":")
     ax.text(first_nan - 1.0, 0.45, "naive: nan", ha="right")
-    ax.legend(loc=(0.3, 0.32), frameon=False)
+    ax.legend(loc=(0.31, 0.3), frameon=False)
     ax.set_ylim(-0.03, 1.13)
     ax.set_xlabel("logit z of a positive example")
     ax.set_ylabel("|d loss / dz|")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 SEEDS, STEPS, BATCH, HIDDEN, EVERY = 5, 1500, 20, 32, 150
-GRIDS = {  # learning rates: four for each loss, a factor of 2 apart, around its own best
+GRIDS = {  # learning rates: four for each loss, a factor of 2 apart, in the region of its best
     "cross-entropy": [0.5, 1.0, 2.0, 4.0],
     "squared error": [1.0, 2.0, 4.0, 8.0],
     "double softmax": [1.0, 2.0, 4.0, 8.0],
@@ -115,7 +115,7 @@ if __name__ == "__main__":
     )
 
     fig, axes = plt.subplots(
-        2, 1, num="curves", figsize=(6.4, 5.6), sharex=True, layout="constrained"
+        2, 1, num="curves", figsize=(5.4, 5.4), sharex=True, layout="constrained"
     )
     steps = np.arange(EVERY, STEPS + 1, EVERY)
     for axis, setting in zip(axes, settings[1:], strict=True):

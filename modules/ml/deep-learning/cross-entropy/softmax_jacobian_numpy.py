@@ -21,6 +21,11 @@ def softmax_jacobian(logits: np.ndarray) -> np.ndarray:
     return np.diag(p) - np.outer(p, p)
 
 
+def squared_error(logits: np.ndarray, target: int) -> np.floating:
+    """Return sum_k (p_k - y_k)^2 for the softmax p of logits (K,) and the one-hot y of target."""
+    return np.sum((softmax(logits) - np.eye(len(logits))[target]) ** 2)
+
+
 def squared_error_grad(logits: np.ndarray, target: int) -> np.ndarray:
     """Return the gradient (K,) of the squared error of the softmax: 2 J (p - y)."""
     error = softmax(logits)
@@ -34,14 +39,10 @@ if __name__ == "__main__":
     jacobian = softmax_jacobian(logits)
     columns = [softmax(logits + s) - softmax(logits - s) for s in step * np.eye(4)]
     jacobian_error = float(np.max(np.abs(np.stack(columns, axis=1) / (2 * step) - jacobian)))
-    y = np.eye(4)[2]
-    changes = [
-        np.sum((softmax(logits + s) - y) ** 2 - (softmax(logits - s) - y) ** 2)
-        for s in step * np.eye(4)
-    ]
-    slope_error = float(
-        np.max(np.abs(np.array(changes) / (2 * step) - squared_error_grad(logits, 2)))
-    )
+    steps = step * np.eye(4)
+    change = [squared_error(logits + s, 2) - squared_error(logits - s, 2) for s in steps]
+    slope = np.array(change) / (2 * step)
+    slope_error = float(np.max(np.abs(slope - squared_error_grad(logits, 2))))
     rank = int(np.linalg.matrix_rank(jacobian))
     print(f"errors against central differences: J {jacobian_error:.1e}, gradient {slope_error:.1e}")
     print(f"rank of J: {rank} of 4")
@@ -67,7 +68,7 @@ if __name__ == "__main__":
     slope = np.array([squared_error_grad(np.array([0.0, t]), 1)[1] for t in z])
     wrong_slope = float(-squared_error_grad(np.array([0.0, -8.0]), 1)[1])
     fig, (top, bottom) = plt.subplots(
-        2, 1, num="saturation", figsize=(6.4, 5.6), sharex=True, layout="constrained"
+        2, 1, num="saturation", figsize=(5.4, 5.2), sharex=True, layout="constrained"
     )
     for axis, curves in ((top, (-np.log(p), 2 * (1 - p) ** 2)), (bottom, (1 - p, -slope))):
         axis.plot(z, curves[0], "C0-", label="cross-entropy")

@@ -338,7 +338,10 @@ def test_jacobian_and_squared_error_equal_autograd(load, logits, data):
     np.testing.assert_allclose(jacobian, hessian, **CLOSE)
     np.testing.assert_allclose(module.softmax(logits), torch.softmax(z, 0).numpy(), **CLOSE)
     one_hot = F.one_hot(loss, len(logits))
-    _, grad = torch_value_and_grad(lambda t: (torch.softmax(t, 0) - one_hot).square().sum(), logits)
+    value, grad = torch_value_and_grad(
+        lambda t: (torch.softmax(t, 0) - one_hot).square().sum(), logits
+    )
+    np.testing.assert_allclose(module.squared_error(logits, target), value, **CLOSE)
     np.testing.assert_allclose(module.squared_error_grad(logits, target), grad, **CLOSE)
     eigenvalues = np.linalg.eigvalsh(jacobian)
     assert eigenvalues.min() > -1e-12 and eigenvalues.max() < 0.5 + 1e-12
