@@ -12,6 +12,7 @@ TOKEN = re.compile(
     ^(?P<fence_indent>[ ]*)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)\n(?P<fenced>.*?)
         (?:^[ ]*(?P=fence)[`~]*[ ]*$|\Z)
   | (?P<comment><!--.*?-->)
+  | ^[ ]{0,3}(?P<title>\#)(?=[ ])
   | (?P<ticks>`+)(?!`)(?P<code>(?:(?!\n[ ]*\n).)+?)(?<!`)(?P=ticks)(?!`)
   | (?P<escape>\\[\\`*_{}\[\]()#+\-.!|$<>])
   | ^(?P<display_indent>[ ]*)\$\$(?P<display>(?:(?!\$\$)(?!\n[ ]*\n).)+?)\$\$[ ]*$
@@ -25,6 +26,9 @@ TOKEN = re.compile(
     """,
     re.M | re.S | re.X,
 )
+
+
+KINDS = ("fence", "comment", "title", "code", "escape", "display", "inline", "dollar", "cite", "value", "tag")
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,7 @@ class Token:
 
     @property
     def kind(self) -> str:
-        for name in (
-            "fence",
-            "comment",
-            "code",
-            "escape",
-            "display",
-            "inline",
-            "dollar",
-            "cite",
-            "value",
-            "tag",
-        ):
+        for name in KINDS:
             if self.match[name] is not None:
                 return name
         return "image" if self.match["image"] else "link"

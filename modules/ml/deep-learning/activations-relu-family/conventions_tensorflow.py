@@ -77,3 +77,4 @@ if __name__ == "__main__":
     assert abs(layer_slope - 0.3) < 1e-6 and abs(function_slope - 0.2) < 1e-6
     assert (prelu_start, prelu_slopes, shared_slopes) == (0.0, 48, 3)
     assert relu_at_zero == 0.0 and abs(selu_at_zero - scale) < 1e-6 and prelu_at_zero == 0.0
+    assert leaky_at_zero == function_slope and elu2_at_zero == 2.0

@@ -69,4 +69,5 @@ if __name__ == "__main__":
     assert slope < 1.0
     assert 0.5 < elu_from_small < 1.5 and 0.5 < elu_from_large < 1.5
     assert abs(elu_from_small - elu_from_large) < 0.3  # both starts meet
+    assert 0.05 < elu_mean < 0.25  # theory, at variance 1: 0.16
     assert abs(leaky_ratio - 16.0) < 1e-6  # homogeneous: the scale of the input is never forgotten

@@ -94,5 +94,11 @@ if __name__ == "__main__":
         mean = gaussian_mean(lambda z: scale * elu(z, alpha), nu)
         variance = gaussian_mean(lambda z: (scale * elu(z, alpha)) ** 2, nu) - mean**2
         assert np.allclose(selu_moments(nu), (mean, variance), rtol=0, atol=1e-12)
+    assert abs(elu_mean - (1 / math.sqrt(2 * math.pi) + tail_mean(1) - 0.5)) < 1e-13
+    assert abs(1 / elu_gain - (1 + tail_mean(2) - 2 * tail_mean(1))) < 1e-13
+    slope_square = gaussian_mean(
+        lambda z: (scale * np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0.0)))) ** 2
+    )
+    assert abs(gradient_growth - slope_square) < 1e-12
     assert abs(path[-1] - 1.0) < 0.01
     assert abs(variance_slope - 0.782648) < 1e-6  # Klambauer et al. (2017), Eq. 6

@@ -191,6 +191,13 @@ def test_self_normalization_uses_the_right_functions(load):
     same(experiment.relu(z), numpy.relu(z))
 
 
+def test_domain_of_the_theorem(load):
+    in_domain = load("experiment_self_normalization").in_domain
+    mean = np.array([0.0, 0.1, -0.1, 0.11, -0.11, 0.0, 0.0])
+    variance = np.array([1.0, 0.8, 1.5, 1.0, 1.0, 0.79, 1.51])
+    assert in_domain(mean, variance).tolist() == [True] * 3 + [False] * 4
+
+
 def test_selu_gradient_growth_equals_autograd(load):
     experiment = load("experiment_self_normalization")
     x = np.random.default_rng(1).normal(size=(8, 20))
@@ -223,8 +230,10 @@ def test_networks_side_by_side_equal_single_networks(load):
         torch.testing.assert_close(loss[s], F.cross_entropy(alone, y))
     assert torch.equal(params[0][0], params[0][experiment.SEEDS])  # same seed, other rate
     assert not torch.equal(params[0][0], params[0][1])
-    hidden = params[2].detach()  # (2 * SEEDS, 48, 48)
+    first, hidden, last = (params[i].detach() for i in (0, 2, -2))  # 7 -> 48, 48 -> 48, 48 -> 10
+    assert first.var().item() == pytest.approx(2 / 7, rel=0.15)
     assert hidden.var().item() == pytest.approx(2 / 48, rel=0.1)
+    assert last.var().item() == pytest.approx(1 / 48, rel=0.15)
 
 
 def test_dead_means_inactive_for_every_example(load):

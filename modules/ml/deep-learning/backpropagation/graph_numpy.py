@@ -46,10 +46,10 @@ def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, floa
     places |= {"r": (2.4, 0.1), "L": (4.8, 1)}
     formulas = {"u": "3w", "e": "u+b−7", "c": "e²", "r": "w²/2", "L": "c+r"}
     bends = {"w": "angle,angleA=-90,angleB=180", "r": "angle,angleA=0,angleB=90"}
-    fig, ax = plt.subplots(num="graph", figsize=(6.4, 3.8))
+    fig, ax = plt.subplots(num="graph", figsize=(5.6, 3.8))
     for name, (x, y) in places.items():
         text = f"{name}\n{formulas[name]}" if name in graph else name
-        ax.plot(x, y, "o", ms=46, mfc="none", mec="0.5")
+        ax.plot(x, y, "o", ms=45, mfc="none", mec="0.5")
         ax.text(x, y, text, ha="center", va="center")
     received: dict[str, list[str]] = {}
     for name, node in graph.items():
@@ -60,7 +60,7 @@ def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, floa
             (x0, y0), (x1, y1) = places[parent], places[name]
             bend = bends[parent] if x0 != x1 and y0 != y1 else "arc3"
             arrow = {"arrowstyle": "->", "color": "0.5", "connectionstyle": bend}
-            ax.annotate("", (x1, y1), (x0, y0), arrowprops=arrow | {"shrinkA": 25, "shrinkB": 25})
+            ax.annotate("", (x1, y1), (x0, y0), arrowprops=arrow | {"shrinkA": 24, "shrinkB": 24})
             x = (x0 + x1) / 2
             if x0 == x1:
                 label(ax, x - 0.08, (y0 + y1) / 2, f"{value} ↓", "C0", "right", "center")
@@ -69,9 +69,9 @@ def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, floa
                 label(ax, x, min(y0, y1) + 0.05, f"{value} →", "C0", "center", "bottom")
                 label(ax, x, min(y0, y1) - 0.05, f"← {gradient}", "C1", "center", "top")
     total = f"gradient of w:\n{' + '.join(received['w'])} = {grads['w']:g}"
-    label(ax, -0.4, 1.6, total, "C1", "left", "center")
+    label(ax, -0.36, 1.6, total, "C1", "left", "center")
     label(ax, 4.8, 1.45, f"L = {values['L']:g}", "C0", "center", "center")
-    ax.set(xlim=(-0.45, 5.25), ylim=(-0.3, 2.4))
+    ax.set(xlim=(-0.38, 5.18), ylim=(-0.3, 2.4))
     ax.set_axis_off()
     plt.show()
 

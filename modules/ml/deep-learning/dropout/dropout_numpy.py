@@ -32,7 +32,7 @@ def dropout_forward(
 
 
 def dropout_backward(grad_output: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the gradient for x: grad_output times the mask that the forward pass drew."""
+    """Return the gradient for x: grad_output times the forward mask, all of one shape."""
     return grad_output * mask
 
 

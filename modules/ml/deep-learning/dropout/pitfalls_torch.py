@@ -14,9 +14,8 @@ class AlwaysDrops(nn.Module):
     """The bug: functional dropout does not know self.training, and its default is training=True."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.dropout(
-            x, p=0.5
-        )  # right: nn.functional.dropout(x, p=0.5, training=self.training)
+        # right: nn.functional.dropout(x, p=0.5, training=self.training)
+        return nn.functional.dropout(x, p=0.5)
 
 
 def variance_shift(x: torch.Tensor, p: float) -> tuple[float, float]:
@@ -41,9 +40,9 @@ def unused_units(fresh_mask: bool, steps: int = 100, units: int = 50) -> int:
     w = torch.ones(units, requires_grad=True)
     mask = nn.functional.dropout(torch.ones(units), p=0.5)
     for _ in range(steps):
-        (
-            w * (nn.functional.dropout(torch.ones(units), p=0.5) if fresh_mask else mask)
-        ).sum().backward()
+        if fresh_mask:
+            mask = nn.functional.dropout(torch.ones(units), p=0.5)
+        (w * mask).sum().backward()
     return int((w.grad == 0).sum())
 
 

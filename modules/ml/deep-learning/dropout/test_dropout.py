@@ -144,6 +144,20 @@ def test_the_input_is_not_changed_and_each_call_draws_anew(snippet):
     assert np.any(first != second)
 
 
+def test_at_rate_1_keras_gives_zeros_without_a_gradient_and_tf_nn_refuses():
+    import keras
+    import tensorflow as tf
+
+    x = tf.constant([1.0, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        out = keras.layers.Dropout(1.0)(x, training=True)
+    assert not out.numpy().any()
+    assert tape.gradient(out, x) is None
+    with pytest.raises(ValueError, match="rate"):
+        tf.nn.dropout(x, 1.0)
+
+
 # ---- the ensemble ----
 
 LOGITS = arrays(
