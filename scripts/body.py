@@ -41,7 +41,7 @@ class Body:
             case "fence" if token["info"].strip().split(" ")[0] in ("python", "py"):
                 advice = "show a snippet: [caption](name.py#function)"
                 self.problem(token.line, "Python code that does not run", advice)
-            case "title":
+            case "heading":
                 advice = "the title in the front matter is the heading"
                 self.problem(token.line, "a heading of level 1", advice)
             case "display" | "inline":

@@ -12,7 +12,7 @@ TOKEN = re.compile(
     ^(?P<fence_indent>[ ]*)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)\n(?P<fenced>.*?)
         (?:^[ ]*(?P=fence)[`~]*[ ]*$|\Z)
   | (?P<comment><!--.*?-->)
-  | ^[ ]{0,3}(?P<title>\#)(?=[ ])
+  | ^[ ]{0,3}(?P<heading>\#)(?=[ ])
   | (?P<ticks>`+)(?!`)(?P<code>(?:(?!\n[ ]*\n).)+?)(?<!`)(?P=ticks)(?!`)
   | (?P<escape>\\[\\`*_{}\[\]()#+\-.!|$<>])
   | ^(?P<display_indent>[ ]*)\$\$(?P<display>(?:(?!\$\$)(?!\n[ ]*\n).)+?)\$\$[ ]*$
@@ -28,7 +28,7 @@ TOKEN = re.compile(
 )
 
 
-KINDS = ("fence", "comment", "title", "code", "escape", "display", "inline", "dollar", "cite", "value", "tag")
+KINDS = ("fence", "comment", "heading", "code", "escape", "display", "inline", "dollar", "cite", "value", "tag")
 
 
 @dataclass(frozen=True)

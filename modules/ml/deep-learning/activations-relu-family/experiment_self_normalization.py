@@ -35,7 +35,7 @@ def relu(z: np.ndarray) -> np.ndarray:
 
 def in_domain(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Return which pairs lie in the theorem's domain |mean| <= 0.1, 0.8 <= variance <= 1.5."""
-    return (mean <= 0.1) & (variance >= 0.8) & (variance <= 1.5)
+    return (abs(mean) <= 0.1) & (variance >= 0.8) & (variance <= 1.5)
 
 
 def forward(
