@@ -285,6 +285,32 @@ def test_gradients_of_the_experiment_agree_with_autograd_run_by_run(load, seed, 
         close(ours, theirs.grad, atol=1e-12 * max(1.0, scale))
 
 
+def test_the_experiment_trains_as_sgd_with_momentum_of_pytorch(load, monkeypatch):
+    snippet = load("experiment_symmetry")
+    monkeypatch.setattr(snippet, "RUNS", 3)
+    monkeypatch.setattr(snippet, "SWEEPS", 60)
+    x = np.random.default_rng(1).integers(0, 2, (9, 6)).astype(float)
+    targets = x[:, :1]  # easy: solved within the sweeps
+    trained, outputs, first = snippet.train(x, targets, hidden=2, step=0.1)
+
+    rng = np.random.default_rng(0)
+    shapes = [(6, 2), (1, 2), (2, 1), (1, 1)]
+    leaves = [leaf(rng.uniform(-0.3, 0.3, size=(3, *shape))) for shape in shapes]
+    optimizer = torch.optim.SGD(leaves, lr=0.1, momentum=0.9)
+    solved = np.full(3, -1)
+    for sweep in range(60):
+        w1, b1, w2, b2 = leaves
+        y = torch.sigmoid(torch.sigmoid(torch.tensor(x) @ w1 + b1) @ w2 + b2)
+        right = ((y.detach().numpy() > 0.5) == (targets > 0.5)).all(axis=(1, 2))
+        solved[right & (solved < 0)] = sweep
+        optimizer.zero_grad()
+        (0.5 * (y - torch.tensor(targets)).square().sum()).backward()
+        optimizer.step()
+    close(trained, leaves[0])
+    close(outputs, y)
+    assert first.tolist() == solved.tolist() and 0 < min(solved) < 50
+
+
 def test_codes_are_recognized_up_to_order_scale_and_sign(load):
     snippet = load("experiment_symmetry")
     side = np.array([[-6.0, 3.0, 12.0], [4.0, -2.0, 3.0], [1.0, 1.0, 4.0]])
@@ -408,3 +434,20 @@ def test_starts_are_as_named_with_zero_biases(load, start):
     assert not model[0].bias.any() and not model[2].bias.any()
     assert bool((weights == weights[0]).all()) == (start != "random")
     assert bool(weights.any()) == (start != "zero")
+
+
+def test_zero_init_exercise_trains_by_plain_gradient_descent(load):
+    snippet = load("exercise_zero_init_torch")
+    x, targets = torch.randn(20, 2), torch.tensor([0, 1] * 10)
+    largest, final = snippet.train(snippet.network("random"), x, targets)
+    model = snippet.network("random")
+    for step in range(300):
+        loss = torch.nn.functional.cross_entropy(model(x), targets)
+        grads = torch.autograd.grad(loss, list(model.parameters()))
+        if step == 0:
+            first = [float(g.abs().max()) for g in grads]
+        with torch.no_grad():
+            for p, g in zip(model.parameters(), grads, strict=True):
+                p -= 1.0 * g
+    assert list(largest.values()) == pytest.approx(first)
+    assert final == pytest.approx(loss.item(), rel=1e-3)
