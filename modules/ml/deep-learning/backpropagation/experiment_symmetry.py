@@ -66,6 +66,12 @@ def near(ratios: np.ndarray, code: list[float]) -> np.ndarray:
     return np.all(np.abs(ratios / np.array(code) - 1) < 0.05, axis=1)
 
 
+def quartiles(sweeps: np.ndarray) -> str:
+    """Return the median and the range of the middle half as text."""
+    low, median, high = np.percentile(sweeps, [25, 50, 75])
+    return f"{median:,.0f} ({low:,.0f} to {high:,.0f})"
+
+
 if __name__ == "__main__":
     x = np.array(list(product([0.0, 1.0], repeat=6)))  # (64, 6)
     targets = np.all(x == x[:, ::-1], axis=1).astype(float)[:, None]  # (64, 1)
@@ -75,7 +81,7 @@ if __name__ == "__main__":
             w1, y, first = train(x, targets, hidden, step)
             right = np.all((y > 0.5) == (targets > 0.5), axis=(1, 2))
             solved[hidden, step] = int(right.sum())
-            found[hidden, step] = w1[right], int(np.median(first[right]))
+            found[hidden, step] = w1[right], quartiles(first[right])
             unsolved_losses.extend(0.5 * np.sum((y[~right] - targets) ** 2, axis=(1, 2)))
         counts = ", ".join(f"{solved[hidden, step]} with step {step}" for step in STEP_SIZES)
         print(f"{hidden} hidden units: of {RUNS} runs solved within {SWEEPS} sweeps: {counts}")
@@ -99,7 +105,7 @@ if __name__ == "__main__":
     verdict = "reproduced" if count_124 == total else "partly" if count_124 else "not reproduced"
     helped = all(solved[8, step] > solved[2, step] for step in STEP_SIZES if solved[2, step] < RUNS)
     verdict_units = "reproduced" if helped else "not at this size"
-    print(f"median sweeps to solve: {sweeps_paper} and {sweeps_small} (the paper's run: 1425)")
+    print(f"median sweeps (middle half): {sweeps_paper}, {sweeps_small}; the paper's run: 1,425")
     print(f"mirrored weights are opposite up to {mirror_error:.1%} of the smallest weight")
     print(f"the two units have opposite signs in {opposites} of {total} solved runs")
     print(f"ratio 1:2:4 in {count_124} runs, 2:3:4 in {count_234}; verdict: {verdict}")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,13 @@ def backpropagate(graph: dict[str, Node], values: dict[str, float]) -> dict[str,
 
 def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, float]) -> None:
     """Draw the graph; at each edge the value that goes forward and the gradient that comes back."""
-    places = {"w": (0, 1), "u": (1.2, 1), "b": (2.4, 2), "e": (2.4, 1), "c": (3.6, 1)}
+    places: dict[str, tuple[float, float]] = {
+        "w": (0, 1),
+        "u": (1.2, 1),
+        "b": (2.4, 2),
+        "e": (2.4, 1),
+        "c": (3.6, 1),
+    }
     places |= {"r": (2.4, 0.1), "L": (4.8, 1)}
     formulas = {"u": "3w", "e": "u+b−7", "c": "e²", "r": "w²/2", "L": "c+r"}
     bends = {"w": "angle,angleA=-90,angleB=180", "r": "angle,angleA=0,angleB=90"}
@@ -76,7 +83,7 @@ def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, floa
     plt.show()
 
 
-def label(ax: plt.Axes, x: float, y: float, text: str, color: str, ha: str, va: str) -> None:
+def label(ax: Axes, x: float, y: float, text: str, color: str, ha: str, va: str) -> None:
     """Write numbers with a true minus sign."""
     ax.text(x, y, text.replace("-", "−"), color=color, ha=ha, va=va, size=12)
 

@@ -321,6 +321,12 @@ def test_codes_are_recognized_up_to_order_scale_and_sign(load):
     assert snippet.near(ratios, [1, 1.5, 2]).tolist() == [False, True, False]
 
 
+def test_quartiles_are_written_as_text(load):
+    assert (
+        load("experiment_symmetry").quartiles(np.arange(0, 4001, 1000)) == "2,000 (1,000 to 3,000)"
+    )
+
+
 # ---- pitfalls and exercises ----
 
 
