@@ -72,8 +72,8 @@ if __name__ == "__main__":
     print(f"softmax: derivative p(1-p): error {diagonal_only:.2f}; Jacobian: {jacobian:.0e}")
 
     w, grad_u, grad_r = 2.0, -4.0, 1.0  # the graph of the first figure: w feeds u and r
-    overwritten = grad_u * 3.0
-    overwritten = grad_r * w  # right: +=
+    overwritten = grad_r * w
+    overwritten = grad_u * 3.0  # right: +=
     print(f"overwriting at a fan-out: {overwritten:.0f} instead of {grad_u * 3 + grad_r * w:.0f}")
 
     updated_w2 = w2 - 0.5 * grad_w2  # as w2 -= 0.5 * grad_w2 would leave it
@@ -94,5 +94,5 @@ if __name__ == "__main__":
     assert central_5 < 1e-8 < central_9 < central_2 and jacobian < 1e-12
     assert min(wrong_axis, twice, never, elementwise, no_transpose, diagonal_only) > 0.1
     assert total_b2 < 1e-15 and shape_after == "(3, 5)"
-    assert overwritten == 2.0 and updated_too_early > 0.01
+    assert overwritten == -12.0 and updated_too_early > 0.01
     assert 1e-17 < vanished < 1e-13

@@ -1,9 +1,10 @@
-"""Cross-entropy of logits is finite at logits of 10,000, and its gradient is softmax minus target.
+"""Cross-entropy is finite at logits of 10,000; its gradient is softmax minus target.
 
-Shapes: logits (N, K), targets (N,) of class indices, weight (K,), of the dtype of logits.
-Convention: exactly that of torch.nn.functional.cross_entropy. With reduction="mean" the sum of the
-losses is divided by the sum of the weights of the targets that count. Natural logarithm: nats.
-Sources: Bridle (1990) for this loss on a softmax; Szegedy et al. (2016), Section 7, for smoothing.
+Shapes: logits (N, K), targets (N,) of class indices, weight (K,), of the logits' dtype.
+Convention: that of torch.nn.functional.cross_entropy. With reduction="mean" the sum of
+the losses is divided by the sum of the weights of the targets that count. Unit: nats.
+Sources: Bridle (1990) for this loss on a softmax; Szegedy et al. (2016), Section 7, for
+smoothing.
 """
 
 import numpy as np
@@ -11,19 +12,21 @@ import numpy as np
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Return the logarithm of the softmax over the last axis, shaped like logits."""
-    shifted = logits - logits.max()  # <= 0: exp cannot overflow
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))  # sum >= 1: log is finite
+    shifted = logits - logits.max(axis=-1, keepdims=True)  # <= 0: exp cannot overflow
+    total = np.exp(shifted).sum(axis=-1, keepdims=True)  # >= 1: its log is finite
+    return shifted - np.log(total)
 
 
 def _check(
     logits: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, ignore_index: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.floating]:
-    """Return which targets count (N,), a class index for all (N,), weights (K,), their total."""
+    """Return which targets count (N,), a class for all (N,), weights (K,), their total."""
     counts = targets != ignore_index
     index = np.where(counts, targets, 0)
-    if np.any((index < 0) | (index >= logits.shape[1])):  # NumPy would take -1 as the last class
-        raise IndexError(f"a target is neither a class 0..{logits.shape[1] - 1} nor {ignore_index}")
-    w = np.ones(logits.shape[1], logits.dtype) if weight is None else weight
+    k = logits.shape[1]
+    if np.any((index < 0) | (index >= k)):  # NumPy would take -1 as the last class
+        raise IndexError(f"a target is neither a class 0..{k - 1} nor {ignore_index}")
+    w = np.ones(k, logits.dtype) if weight is None else weight
     return counts, index, w, np.sum(w[index], where=counts)
 
 
@@ -37,7 +40,7 @@ def cross_entropy(
 ) -> np.ndarray | np.floating:
     """Return the loss: a number for "mean" and "sum", shape (N,) for "none".
 
-    The mean is nan when no target counts. Raises IndexError for a target that is no class.
+    The mean is nan when no target counts. A target that is no class raises IndexError.
     """
     counts, index, w, total = _check(logits, targets, weight, ignore_index)
     log_p = log_softmax(logits)  # (N, K)
@@ -48,7 +51,7 @@ def cross_entropy(
     losses = np.where(counts, losses, 0.0)
     if reduction == "none":
         return losses
-    with np.errstate(invalid="ignore"):  # 0 / 0 = nan where nothing counts, as in PyTorch
+    with np.errstate(invalid="ignore"):  # 0 / 0 = nan if nothing counts, as in PyTorch
         return losses.sum() if reduction == "sum" else losses.sum() / total
 
 
@@ -80,16 +83,20 @@ if __name__ == "__main__":
         for entry in np.ndindex(*logits.shape):
             shift = np.zeros_like(logits)
             shift[entry] = step
-            up, down = (cross_entropy(logits + s, targets, **options) for s in (shift, -shift))
+            up = cross_entropy(logits + shift, targets, **options)
+            down = cross_entropy(logits - shift, targets, **options)
             grad = cross_entropy_grad(logits, targets, **options)[entry]
-            gradient_error = max(gradient_error, float(abs((up - down) / (2 * step) - grad)))
-    print(f"largest error of the gradient against central differences: {gradient_error:.1e}")
+            error = float(abs((up - down) / (2 * step) - grad))
+            gradient_error = max(gradient_error, error)
+    print(f"gradient: largest error against central differences {gradient_error:.1e}")
 
     losses = cross_entropy(logits, targets, weight, reduction="none")
-    mean, divided_by_n = float(cross_entropy(logits, targets, weight)), float(losses.mean())
+    mean = float(cross_entropy(logits, targets, weight))
+    divided_by_n = float(losses.mean())
     print(f"weighted mean {mean:.4f}; the same sum divided by N: {divided_by_n:.4f}")
-    first_loss_10, first_loss_1000 = (float(-log_softmax(np.zeros(k))[0]) for k in (10, 1000))
-    print(f"loss of equal logits: {first_loss_10:.3f} for K = 10, {first_loss_1000:.3f} for 1000")
+    first_loss_10 = float(-log_softmax(np.zeros(10))[0])
+    first_loss_1000 = float(-log_softmax(np.zeros(1000))[0])
+    print(f"equal logits: {first_loss_10:.3f} for K = 10, {first_loss_1000:.3f} for 1000")
 
     extreme = np.array([[1e4, -1e4, 0.0, 0.0]])
     extreme_loss = float(cross_entropy(extreme, np.array([1])))
@@ -98,11 +105,14 @@ if __name__ == "__main__":
     nothing = np.full(6, -100)
     mean_of_nothing = float(cross_entropy(logits, nothing))
     gradient_of_nothing = float(np.abs(cross_entropy_grad(logits, nothing)).max())
-    print(f"all ignored: mean {mean_of_nothing}, largest gradient {gradient_of_nothing}")
-    overflow_64, overflow_32 = (float(np.log(np.finfo(d).max)) for d in (np.float64, np.float32))
-    print(f"exp(z) alone overflows above z = {overflow_64:.1f}, in float32 above {overflow_32:.1f}")
+    print(f"all ignored: mean {mean_of_nothing}, gradient up to {gradient_of_nothing}")
+    overflow_64 = float(np.log(np.finfo(np.float64).max))
+    overflow_32 = float(np.log(np.finfo(np.float32).max))
+    print(f"exp(z) overflows above {overflow_64:.1f}, in float32 above {overflow_32:.1f}")
 
     assert gradient_error < 1e-9
-    assert abs(mean - losses.sum() / weight[[0, 3, 1, 1, 2]].sum()) < 1e-14 and mean != divided_by_n
+    assert abs(mean - losses.sum() / weight[[0, 3, 1, 1, 2]].sum()) < 1e-14
+    assert abs(divided_by_n - losses.sum() / 6) < 1e-14 and mean != divided_by_n
     assert abs(first_loss_10 - np.log(10)) < 1e-14
-    assert extreme_loss == 2e4 and np.isnan(mean_of_nothing) and gradient_of_nothing == 0.0
+    assert extreme_loss == 2e4
+    assert np.isnan(mean_of_nothing) and gradient_of_nothing == 0.0

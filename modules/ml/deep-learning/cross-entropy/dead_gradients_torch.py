@@ -1,4 +1,4 @@
-"""Computed from probabilities, the loss stops teaching exactly where the model is surely wrong.
+"""Computed from probabilities, the loss stops teaching where the model is surely wrong.
 
 Four losses of the logit z of a positive example, in float32: each should have the value
 softplus(-z) and the gradient sigmoid(z) - 1, which is close to -1 for z << 0.
@@ -63,7 +63,7 @@ if __name__ == "__main__":
     first_nan = z[results["naive"][1].isnan()].max().item()
     print(f"half the gradient is lost below z = {half_lost_epsilon:.1f} with the 1e-7,", end=" ")
     print(f"below {half_lost_clamped:.1f} with BCELoss")
-    print(f"the naive gradient is nan from z = {first_nan:.1f} on")
+    print(f"the naive gradient is nan at z = {first_nan:.1f} and below")
 
     fig, ax = plt.subplots(num="dead", figsize=(5.4, 3.4), layout="constrained")
     labels = {"from_logits": "from logits", "clamped": "BCELoss", "with_epsilon": "log(p + 1e-7)"}

@@ -1,4 +1,4 @@
-"""Cross-entropy with soft targets q is lowest at p = q, and its lowest value is H(q), not 0.
+"""Cross-entropy with soft targets q is lowest at p = q; its lowest value is H(q), not 0.
 
 Shapes: logits (N, K); targets q (N, K), rows are distributions. The mean is over N.
 """
@@ -28,7 +28,8 @@ if __name__ == "__main__":
         shift = np.zeros_like(logits)
         shift[entry] = step
         up, down = (soft_cross_entropy(logits + s, q) for s in (shift, -shift))
-        gradient_error = max(gradient_error, float(abs((up - down) / (2 * step) - grad[entry])))
+        error = float(abs((up - down) / (2 * step) - grad[entry]))
+        gradient_error = max(gradient_error, error)
     print(f"largest error against central differences: {gradient_error:.1e}")
 
     num_classes, smoothing = 10, 0.1
@@ -37,11 +38,10 @@ if __name__ == "__main__":
     z = np.zeros((1, num_classes))
     for _ in range(4000):
         z -= 2.0 * soft_cross_entropy_grad(z, smoothed)
-    gap, predicted_gap = float(z[0, 0] - z[0, 1]), float(np.log(num_classes * 0.9 / 0.1 + 1))
-    lowest, smoothed_entropy = (
-        float(soft_cross_entropy(z, smoothed)),
-        float(-np.sum(smoothed * np.log(smoothed))),
-    )
+    gap = float(z[0, 0] - z[0, 1])
+    predicted_gap = float(np.log(num_classes * (1 - smoothing) / smoothing + 1))
+    lowest = float(soft_cross_entropy(z, smoothed))
+    smoothed_entropy = float(-np.sum(smoothed * np.log(smoothed)))
     print(f"smoothed target: best logit gap {gap:.4f}, predicted {predicted_gap:.4f}")
     print(f"lowest loss {lowest:.4f}, entropy of the target {smoothed_entropy:.4f}")
 

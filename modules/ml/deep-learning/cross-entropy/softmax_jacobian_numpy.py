@@ -1,4 +1,4 @@
-"""The softmax's Jacobian is the curvature of cross-entropy and the brake of squared error.
+"""Softmax's Jacobian is the curvature of cross-entropy and the brake of squared error.
 
 Shapes: logits (K,), one example. J = diag(p) - p p^T is (K, K), symmetric, of rank K - 1.
 Squared error here is sum_k (p_k - y_k)^2 on the softmax's outputs, y one-hot.
@@ -86,4 +86,5 @@ if __name__ == "__main__":
     assert jacobian_error < 1e-9 and slope_error < 1e-9 and rank == 3
     assert smallest_eigenvalue > -1e-14 and largest_eigenvalue <= 0.5 + 1e-12
     assert abs(brake_10 - 2 / 10) < 1e-12 and abs(brake_100 - 2 / 100) < 1e-12
+    assert np.allclose(slope, -4 * p * (1 - p) ** 2)  # the closed form for two classes
     assert wrong_slope < 1e-2 < 0.999 < 1 - p[0]

@@ -343,3 +343,61 @@ def test_descent_step_agrees_with_pytorch(load):
     loss.backward()
     ours = load("exercise_convention_numpy").descent_step(w, h, y, mask, 0.1)
     np.testing.assert_allclose(ours, (tw - 0.1 * tw.grad).detach().numpy(), rtol=1e-6)
+
+
+# ---- experiments ----
+
+
+@pytest.mark.parametrize("experiment", ["experiment_label_noise", "experiment_rate"])
+def test_only_the_stated_share_of_training_and_validation_labels_is_wrong(load, experiment):
+    images, labels, true = load(experiment).noisy_digits(seed=1, noise=0.4)
+    assert images.shape == (1797, 64) and images.min() == 0.0 and images.max() == 1.0
+    assert np.array_equal(labels[1300:], true[1300:])
+    draws = [load(experiment).noisy_digits(seed, 0.4) for seed in range(20)]
+    wrong = np.mean([(labels != true)[:1300] for _, labels, true in draws])
+    assert wrong == pytest.approx(0.4, abs=0.015)
+    _, labels, true = load(experiment).noisy_digits(seed=1, noise=0.0)
+    assert np.array_equal(labels, true)
+
+
+@pytest.mark.parametrize("experiment", ["experiment_label_noise", "experiment_rate"])
+def test_networks_side_by_side_compute_what_each_would_alone(load, experiment):
+    forward = load(experiment).forward
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(64, 64), (1, 64), (64, 64), (1, 64), (64, 10), (1, 10)]
+    params = [torch.randn(2, *shape, generator=generator) / 8 for shape in shapes]
+    x = torch.randn(2, 5, 64, generator=generator)
+    logits = forward(x, params, torch.zeros(2, 1, 1), None)
+    for net in range(2):
+        w1, b1, w2, b2, w3, b3 = (part[net] for part in params)
+        alone = ((x[net] @ w1 + b1).relu() @ w2 + b2).relu() @ w3 + b3
+        torch.testing.assert_close(logits[net], alone)
+    torch.testing.assert_close(forward(x, params, torch.zeros(2, 1, 1), generator), logits)
+
+
+@pytest.mark.parametrize("experiment", ["experiment_label_noise", "experiment_rate"])
+def test_networks_side_by_side_drop_and_scale_after_both_hidden_layers(load, experiment):
+    eye, zero = torch.eye(100).expand(2, 100, 100), torch.zeros(2, 1, 100)
+    p = torch.tensor([0.2, 0.5]).view(2, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    out = load(experiment).forward(
+        torch.ones(2, 400, 100), [eye, zero, eye, zero, eye, zero], p, generator
+    )
+    for net, rate in enumerate([0.2, 0.5]):
+        kept = out[net][out[net] > 0]
+        torch.testing.assert_close(kept, torch.full_like(kept, (1 - rate) ** -2))
+        assert kept.numel() / out[net].numel() == pytest.approx((1 - rate) ** 2, abs=0.015)
+
+
+def test_the_gain_in_standard_errors_is_the_paired_t_statistic(load):
+    stats = pytest.importorskip("scipy.stats")
+    errors = np.random.default_rng(0).normal(size=(2, 6))
+    ours = load("experiment_label_noise").in_standard_errors(errors)
+    assert ours == pytest.approx(stats.ttest_rel(*errors).statistic)
+
+
+def test_each_arm_gets_the_values_at_its_own_smallest_mean_validation_error(load):
+    val_error = np.array([[[1.0, 9.0], [4.0, 4.0]], [[3.0, 4.0], [5.0, 5.0]]])  # (rates, 2, seeds)
+    values = np.arange(8.0).reshape(2, 2, 2)
+    chosen = load("experiment_label_noise").at_best_rate(values, val_error)
+    np.testing.assert_array_equal(chosen, [values[1, 0], values[0, 1]])
