@@ -17,7 +17,8 @@ from scripts.tex import Tex, TexError
 
 SKIPPED_ASSETS = {"katex.min.js"}
 FIGURE = re.compile(r'<p class="figure">\s*(<img [^>]*>)\s*<span class="caption">(.*?)</span>\s*</p>', re.S)
-GLANCE = re.compile(r"<table>(?=\s*<thead>\s*<tr>\s*<th[^>]*>At a glance)")
+GLANCE = re.compile(r"<table>(\s*<thead>\s*<tr>\s*)<th[^>]*>At a glance</th>\s*<th[^>]*></th>")
+EMPTY_HEADER = re.compile(r"<th([^>]*)></th>")  # nothing to announce: no header
 SEARCH_BOX = '<div class="md-search" data-md-component="search" role="dialog">'
 
 
@@ -122,7 +123,8 @@ def _mkdocs_problem(message: str) -> Problem:
 def finish(page: str, tex: Tex) -> str:
     """The built page as it is published. Plain functions over HTML: any generator may have made it."""
     page = FIGURE.sub(r"<figure>\1<figcaption>\2</figcaption></figure>", page)
-    page = GLANCE.sub('<table class="glance">', page)
+    page = GLANCE.sub(r'<table class="glance">\1<th colspan="2">At a glance</th>', page)
+    page = EMPTY_HEADER.sub(r"<td\1></td>", page)
     page = page.replace(SEARCH_BOX, f'{SEARCH_BOX[:-1]} aria-label="Search">')
     return tex.fill(page)
 

@@ -152,6 +152,13 @@ def test_check_of_built_pages(tmp_path: Path, body: str, message: str) -> None:
     assert not found or message in str(found[0])
 
 
+def test_finish_leaves_no_empty_header(tmp_path: Path) -> None:
+    page = "<table>\n<thead>\n<tr>\n<th>At a glance</th>\n<th></th>\n</tr></thead></table>"
+    page += "<table><th></th><th>b</th></table>"
+    expected = '<table class="glance">\n<thead>\n<tr>\n<th colspan="2">At a glance</th>\n</tr></thead></table>'
+    assert finish(page, Tex(tmp_path)) == expected + "<table><td></td><th>b</th></table>"
+
+
 def test_finish_makes_figures(tmp_path: Path) -> None:
     page = '<p class="figure"><img alt="a" src="b" />\n<span class="caption">c <em>d</em></span></p>'
     expected = '<figure><img alt="a" src="b" /><figcaption>c <em>d</em></figcaption></figure>'
