@@ -38,7 +38,7 @@ if __name__ == "__main__":
     print("3. the mean of batch means is not the mean over the data")
     losses = F.cross_entropy(logits, targets, reduction="none")
     true_mean = losses.mean().item()
-    batches = losses.split(3)  # of 5 and of 1
+    batches = losses.split(5)  # of 5 and of 1
     of_means = sum(b.mean().item() for b in batches) / len(batches)
     of_sums = sum(b.sum().item() for b in batches) / sum(len(b) for b in batches)
     print(f"   batches of 5 and 1: mean of means {of_means:.4f}, mean {true_mean:.4f}")
@@ -57,4 +57,6 @@ if __name__ == "__main__":
     assert log_softmax_difference < 1e-14
     assert transposed < 1e-3 and viewed > 1.0
     assert abs(of_means - true_mean) > 0.05 and abs(of_sums - true_mean) < 1e-12
+    last = losses[5].item()  # alone in its batch: it counts 1/2, not 1/6
+    assert abs(of_means - ((6 * true_mean - last) / 5 + last) / 2) < 1e-12
     assert loss.isnan() and zero_weight_is_nan
