@@ -38,6 +38,7 @@ ENVIRONMENT = {
     "TZ": "UTC",
 }
 Notify = Callable[[str, Snippet], None]  # "start" or "done"
+Finish = Callable[[Snippet, dict[str, Any]], None]  # a snippet's process has ended
 
 
 def preloads(snippet: Snippet) -> list[str]:
@@ -169,7 +170,7 @@ class Runner:
         pending: list[Snippet],
         scratch: Path,
         notify: Notify,
-        finish: Callable[[Snippet, dict[str, Any]], None],
+        finish: Finish,
     ) -> None:
         numbered = dict(enumerate(pending))
         waiting, running = list(numbered), set[int]()
@@ -217,7 +218,7 @@ class Runner:
         pending: list[Snippet],
         scratch: Path,
         notify: Notify,
-        finish: Callable[[Snippet, dict[str, Any]], None],
+        finish: Finish,
     ) -> None:
         def one(number: int, snippet: Snippet) -> None:
             job = self._job(snippet, number, scratch)
