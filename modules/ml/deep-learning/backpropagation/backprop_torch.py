@@ -1,8 +1,8 @@
-"""torch.autograd returns what the four equations say, and nn.Linear stores its weight transposed.
+"""torch.autograd agrees with the four equations; nn.Linear stores its weight transposed.
 
-Shapes: rows are examples. x is (N, D), w1 (D, H), w2 (H, K), targets are N class numbers.
+Shapes: rows are examples. x is (N, D), w1 (D, H), w2 (H, K), targets N class numbers.
 nn.Linear(D, H) computes x @ weight.T + bias with weight (H, D).
-Sources: documentation of torch.Tensor.backward, torch.nn.Linear and torch.autograd.gradcheck.
+Sources: documentation of torch.Tensor.backward, torch.nn.Linear, torch.autograd.gradcheck.
 """
 
 import numpy as np
@@ -58,8 +58,10 @@ if __name__ == "__main__":
     loss.backward()  # computes gradients, changes no weight
     module_difference = float((model[0].weight.grad.T - theirs[0]).abs().max())
     optimizer.step()  # changes the weights, computes no gradient
-    loss_before, loss_after = loss.item(), nn.functional.cross_entropy(model(x), targets).item()
-    print(f"nn.Linear: weight {tuple(model[0].weight.shape)}, its gradient has the same shape")
+    loss_before = loss.item()
+    loss_after = nn.functional.cross_entropy(model(x), targets).item()
+    shape = tuple(model[0].weight.shape)
+    print(f"nn.Linear: weight {shape}, its gradient has the same shape")
     print(f"transposed, it differs from ours by {module_difference:.1e}")
     print(f"one step of gradient descent: loss {loss_before:.4f} -> {loss_after:.4f}")
 

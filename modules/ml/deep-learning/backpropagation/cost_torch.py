@@ -1,8 +1,9 @@
-"""The backward pass of a dense network costs at most two forward passes, however many parameters.
+"""A backward pass costs at most two forward passes, however many parameters there are.
 
-Shapes: layer l maps (N, D_{l-1}) to (N, D_l); sizes = [D_0, ..., D_M]. Cost is counted in
-multiply-adds of matrix products, by formula and by PyTorch's own counter (2 FLOP each).
-Stored numbers are counted with a hook on everything that autograd keeps for the backward pass.
+Shapes: dense layer l maps (N, D_{l-1}) to (N, D_l); sizes = [D_0, ..., D_M]. Cost is
+counted in multiply-adds of matrix products, by formula and by PyTorch's own counter
+(2 FLOP each). Stored numbers are counted with a hook on everything that autograd keeps
+for the backward pass.
 """
 
 from collections.abc import Callable
@@ -20,12 +21,12 @@ def forward_cost(n: int, sizes: list[int]) -> int:
 
 
 def backward_cost(n: int, sizes: list[int]) -> int:
-    """Return the multiply-adds of a backward pass; nobody needs the gradient of the input."""
+    """Return the multiply-adds of a backward pass, without the gradient of the input."""
     return 2 * forward_cost(n, sizes) - n * sizes[0] * sizes[1]
 
 
 def stored_numbers(n: int, sizes: list[int]) -> int:
-    """Return how many numbers the backward pass needs: all layer inputs, and log-probabilities."""
+    """Return how many numbers backward needs: all layer inputs, and log-probabilities."""
     return n * sum(sizes)
 
 
@@ -45,12 +46,13 @@ def count(run: Callable[[], torch.Tensor | None]) -> tuple[int, torch.Tensor | N
 
 
 def kept(model: nn.Sequential, x: torch.Tensor, targets: torch.Tensor) -> int:
-    """Return how many numbers a forward pass leaves for the backward pass, parameters aside."""
+    """Return how many numbers a forward pass keeps for backward, parameters aside."""
     matrices: dict[int, torch.Tensor] = {}
 
     def pack(t: torch.Tensor) -> torch.Tensor:
         if t.ndim == 2:
-            matrices[t.untyped_storage().data_ptr()] = t  # one matrix may be kept by two operations
+            # by address, since two operations may keep the same matrix
+            matrices[t.untyped_storage().data_ptr()] = t
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
@@ -83,10 +85,8 @@ if __name__ == "__main__":
     eval_numbers = kept(model.eval(), x, targets)
     with torch.no_grad():
         no_grad_numbers = kept(model, x, targets)
-    print(
-        f"kept for the backward pass: {training_numbers:,} numbers, {eval_numbers:,} with eval(),"
-    )
-    print(f"{no_grad_numbers} with no_grad()")
+    print(f"numbers kept for the backward pass: {training_numbers:,} in training,")
+    print(f"{eval_numbers:,} under eval(), {no_grad_numbers} under no_grad()")
 
     fig, ax = plt.subplots(num="cost", figsize=(6.4, 3.8))
     ax.loglog(parameters, [2 * p for p in parameters], "^-.", label="central differences")
@@ -100,4 +100,5 @@ if __name__ == "__main__":
 
     assert exact
     assert 1 < smallest_ratio < largest_ratio < 2
+    assert abs(advantage * largest_passes - (largest_parameters + 1)) < 1e-3
     assert training_numbers == eval_numbers > no_grad_numbers == 0

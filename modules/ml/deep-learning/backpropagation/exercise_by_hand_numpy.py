@@ -1,7 +1,7 @@
 """Exercise 1: the four equations on a network that is small enough for paper.
 
-Shapes: x (2, 2), w1 (2, 2), w2 (2, 1), y (2, 1), rows are examples, biases are zero. ReLU in the
-hidden layer, loss = mean over the examples of half the squared error.
+Shapes: x (2, 2), w1 (2, 2), w2 (2, 1), y (2, 1), rows are examples, biases are zero. ReLU
+in the hidden layer, loss = mean over the examples of half the squared error.
 """
 
 import numpy as np
@@ -18,9 +18,10 @@ def backward(x: np.ndarray, y: np.ndarray, w1: np.ndarray, w2: np.ndarray) -> di
     a1 = np.maximum(z1, 0.0)
     z2 = a1 @ w2  # (2, 2) @ (2, 1) -> (2, 1)
     delta2 = (z2 - y) / len(x)
-    delta1 = (delta2 @ w2.T) * (z1 > 0)  # (2, 1) @ (1, 2) -> (2, 2)
-    gradients = {"w2": a1.T @ delta2, "b2": delta2.sum(0), "w1": x.T @ delta1, "b1": delta1.sum(0)}
-    return {"Z1": z1, "A1": a1, "Z2": z2, "Delta2": delta2, "Delta1": delta1} | gradients
+    delta1 = np.where(z1 > 0, delta2 @ w2.T, 0.0)  # (2, 1) @ (1, 2) -> (2, 2)
+    values = {"Z1": z1, "A1": a1, "Z2": z2, "Delta2": delta2, "Delta1": delta1}
+    values |= {"w2": a1.T @ delta2, "b2": delta2.sum(axis=0)}  # (2, 2) @ (2, 1) -> (2, 1)
+    return values | {"w1": x.T @ delta1, "b1": delta1.sum(axis=0)}
 
 
 if __name__ == "__main__":
@@ -29,8 +30,9 @@ if __name__ == "__main__":
     results = backward(x, y, w1, w2)
     value = loss(x, y, w1, w2)
     for name, result in results.items():
-        print(f"{name:6} = {result.tolist()}")
-    print(f"loss   = {value}")
+        label = f"gradient {name}" if name[0] in "wb" else name
+        print(f"{label:11} = {result.tolist()}")
+    print(f"loss        = {value}")
 
     h = 1e-5
     for name, w in (("w1", w1), ("w2", w2)):

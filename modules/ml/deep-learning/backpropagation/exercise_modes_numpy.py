@@ -1,14 +1,14 @@
-"""Exercise 5: for one input and many outputs, one forward-mode pass replaces many backward passes.
+"""Exercise 5: for one input, one forward-mode pass replaces a backward pass per output.
 
-Shapes: t is a number, the network maps (1,) -> (H,) -> (m,): w1 (1, H), w2 (H, m). The wanted
-Jacobian dy/dt has m entries. Cost is counted in multiply-adds of the matrix products.
+Shapes: t is a number, the network maps (1,) -> (H,) -> (m,): w1 (1, H), w2 (H, m). The
+wanted Jacobian dy/dt has m entries. Cost counts multiply-adds of the matrix products.
 """
 
 import numpy as np
 
 
 def forward_mode(t: float, w1: np.ndarray, w2: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return dy/dt (m,), pushing the derivative along with the value, and the cost of that."""
+    """Return dy/dt (m,), carried along with the value, and the cost of that."""
     a = np.tanh(np.array([t]) @ w1)  # (1,) @ (1, H) -> (H,)
     tangent = (np.ones(1) @ w1) * (1 - a**2)
     return tangent @ w2, w1.size + w2.size  # (H,) @ (H, m) -> (m,)

@@ -1,8 +1,8 @@
-"""Exercise 2: a derivative is a sum over all paths, which backpropagation adds without listing.
+"""Exercise 2: backpropagation adds the products of all paths without listing them.
 
-Shapes: layer l of a network without biases has w (D_{l-1}, D_l); z is one example, (D_0,).
-A path picks one unit per layer; its product is that of its weights and of tanh' at its hidden
-units. Source of the path formula: Bauer (1974).
+Shapes: layer l of a network without biases has w (D_{l-1}, D_l); x is one example, (D_0,).
+A path picks one unit per layer; its product is that of its weights and of tanh' at its
+hidden units. Source of the path formula: Bauer (1974).
 """
 
 from itertools import pairwise, product
@@ -21,7 +21,7 @@ def slopes(x: np.ndarray, weights: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def sum_over_paths(x: np.ndarray, weights: list[np.ndarray]) -> tuple[np.ndarray, int]:
-    """Return the derivatives of the only output for x, and the number of paths that were added."""
+    """Return the derivatives of the only output for x, and the number of paths added."""
     sizes, slope = [len(w) for w in weights] + [1], slopes(x, weights)
     gradient, paths = np.zeros_like(x), 0
     for path in product(*(range(size) for size in sizes)):
@@ -57,3 +57,4 @@ if __name__ == "__main__":
 
     assert largest_difference < 1e-12
     assert small_paths == prod(small)
+    assert (large_paths, large_edges) == (width**4, 3 * width**2 + width)

@@ -1,6 +1,6 @@
 """Exercise 4: a matrix that is used twice gets the sum of two gradients.
 
-Shapes: x is (N, D), w (D, H). Autoencoder with tied weights: a = tanh(x @ w), r = a @ w.T,
+Shapes: x is (N, D), w (D, H). Autoencoder with tied weights: a = tanh(x @ w), r = a @ w.T;
 loss = half the squared reconstruction error, mean over the examples.
 """
 
@@ -9,7 +9,7 @@ import torch
 
 
 def tied_gradient(x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gradients from the use of w in the encoder and in the decoder, both (D, H)."""
+    """Return the gradients from the encoder's and the decoder's use of w, both (D, H)."""
     a = np.tanh(x @ w)  # (N, D) @ (D, H) -> (N, H)
     delta2 = (a @ w.T - x) / len(x)  # (N, H) @ (H, D) -> (N, D)
     delta1 = (delta2 @ w) * (1 - a**2)  # (N, D) @ (D, H) -> (N, H)

@@ -1,6 +1,7 @@
-"""Exercise 3: with all weights zero only the output bias learns; equal units stay equal.
+"""Exercise 3: with zero weights only the output bias learns; equal units stay equal.
 
-Shapes: x is (N, 2), hidden width 8, two classes; tanh, mean cross-entropy, full-batch SGD.
+Shapes: x is (N, 2), 8 hidden tanh units, two classes; mean cross-entropy. Every step uses
+the whole batch.
 """
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 
 def network(start: str) -> nn.Sequential:
-    """Return a network with zero biases and weights that are "zero", "equal" or "random"."""
+    """Return a network with zero biases and "zero", "equal" or "random" weights."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
     with torch.no_grad():
@@ -25,7 +26,7 @@ def network(start: str) -> nn.Sequential:
 def train(
     model: nn.Sequential, x: torch.Tensor, targets: torch.Tensor
 ) -> tuple[dict[str, float], float]:
-    """Return the largest gradient of each parameter in the first step, and the final loss."""
+    """Return each parameter's largest gradient in the first step, and the final loss."""
     optimizer, largest = torch.optim.SGD(model.parameters(), lr=1.0), {}
     for _ in range(300):
         optimizer.zero_grad()

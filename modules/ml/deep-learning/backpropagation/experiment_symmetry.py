@@ -1,11 +1,12 @@
 """Gradients make two hidden units discover mirror symmetry, in more than one way.
 
-Claim (Rumelhart, Hinton and Williams 1986, Figure 1): a network with 6 inputs, 2 hidden units and 1
-output learns to tell the 8 symmetric patterns from the 56 others. In each hidden unit, weights at
-mirrored inputs are equal in size and opposite in sign; on each side they have the ratio 1:2:4.
-Shapes: R runs side by side; x is (64, 6), w1 (R, 6, H), w2 (R, H, 1), outputs (R, 64, 1).
-Settings of the paper: sigmoid units, E = half the summed squared error, all 64 patterns per step,
-step 0.1, momentum 0.9, initial weights uniform in [-0.3, 0.3] (Equations 2, 3 and 9, Figure 1).
+Claim (Rumelhart, Hinton and Williams 1986, Figure 1): a network with 6 inputs, 2 hidden
+units and 1 output learns to tell the 8 symmetric patterns from the 56 others. In each
+hidden unit, weights at mirrored inputs are equal in size and opposite in sign; on each
+side they have the ratio 1:2:4. Settings of the paper: sigmoid units, E = half the summed
+squared error, all 64 patterns per step, step 0.1, momentum 0.9, initial weights uniform
+in [-0.3, 0.3] (Equations 2, 3 and 9, Figure 1).
+Shapes: R runs side by side; x (64, 6), w1 (R, 6, H), w2 (R, H, 1), outputs (R, 64, 1).
 """
 
 from itertools import product
@@ -25,20 +26,21 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 def gradients(
     x: np.ndarray, targets: np.ndarray, params: list[np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the outputs (R, 64, 1), and the gradients of E for params = [w1, b1, w2, b2]."""
+    """Return the outputs (R, 64, 1), and the gradients of E for w1, b1, w2, b2."""
     w1, b1, w2, b2 = params
     h = sigmoid(x @ w1 + b1)  # (64, 6) @ (R, 6, H) -> (R, 64, H)
     y = sigmoid(h @ w2 + b2)  # (R, 64, H) @ (R, H, 1) -> (R, 64, 1)
     delta2 = (y - targets) * y * (1 - y)
-    delta1 = delta2 @ w2.swapaxes(1, 2) * h * (1 - h)  # (R, 64, 1) @ (R, 1, H) -> (R, 64, H)
-    grad_w2 = h.swapaxes(1, 2) @ delta2
-    return y, [x.T @ delta1, delta1.sum(1, keepdims=True), grad_w2, delta2.sum(1, keepdims=True)]
+    grad_w2 = h.swapaxes(1, 2) @ delta2  # (R, H, 64) @ (R, 64, 1) -> (R, H, 1)
+    delta1 = delta2 @ w2.swapaxes(1, 2) * h * (1 - h)  # ... @ (R, 1, H) -> (R, 64, H)
+    grad_b1, grad_b2 = (delta.sum(axis=1, keepdims=True) for delta in (delta1, delta2))
+    return y, [x.T @ delta1, grad_b1, grad_w2, grad_b2]
 
 
 def train(
     x: np.ndarray, targets: np.ndarray, hidden: int, step: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return w1 (R, 6, H), the outputs, and the sweep that first had all 64 right (or -1)."""
+    """Return w1 (R, 6, H), the outputs, and the first sweep with all 64 right (or -1)."""
     rng = np.random.default_rng(0)  # the same initial weights for every step size
     shapes = [(6, hidden), (1, hidden), (hidden, 1), (1, 1)]
     params = [rng.uniform(-0.3, 0.3, size=(RUNS, *shape)) for shape in shapes]
@@ -55,9 +57,9 @@ def train(
     return params[0], y, first
 
 
-def codes(w1: np.ndarray) -> np.ndarray:
-    """Return the sorted sizes of the first unit's weights on one side, smallest = 1: (R, 3)."""
-    sizes = np.sort(np.abs(w1[:, :3, 0]), axis=1)
+def codes(w1: np.ndarray, unit: int = 0) -> np.ndarray:
+    """Return the sorted sizes of one unit's weights on one side, smallest = 1: (R, 3)."""
+    sizes = np.sort(np.abs(w1[:, :3, unit]), axis=1)
     return sizes / sizes[:, :1]
 
 
@@ -133,4 +135,6 @@ if __name__ == "__main__":
     assert solved_small > 0.9 * RUNS and 0.3 * RUNS < solved_paper < 0.9 * RUNS
     assert eight_paper < solved_paper and eight_small > 0.8 * RUNS
     assert mirror_error < 0.01 and opposites > 0.9 * total
+    assert np.allclose(codes(w1, unit=1), ratios, rtol=0.05)  # both units use the same code
+    assert abs(stuck_loss - 4.0) < 0.1
     assert count_124 + count_234 == total and count_124 > 0.4 * total and count_234 > 0.1 * total

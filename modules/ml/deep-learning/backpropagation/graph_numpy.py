@@ -1,8 +1,8 @@
 """Backpropagation on a graph of numbers: every node needs its local derivatives only.
 
-Graph: L = (w x + b - y)^2 + w^2 / 2, the squared error of a linear neuron plus a weight penalty.
-Shapes: all values are numbers. A graph is a dictionary in topological order: a node comes after
-its parents, the last node is the output. The leaves, here w and b, have no parents.
+Graph: L = (w x + b - y)^2 + w^2 / 2, the squared error of a linear unit plus a weight
+penalty. Shapes: all values are numbers. A graph is a dictionary in topological order: a
+node comes after its parents, the last is the output. Leaves, here w and b, have none.
 Source: the multivariable chain rule; as a procedure in Baydin et al. (2018), Section 3.2.
 """
 
@@ -37,12 +37,12 @@ def backpropagate(graph: dict[str, Node], values: dict[str, float]) -> dict[str,
     for name, node in reversed(graph.items()):
         local = node.local(*(values[parent] for parent in node.parents))
         for parent, derivative in zip(node.parents, local, strict=True):
-            grads[parent] += grads[name] * derivative  # += since a value may be used twice
+            grads[parent] += grads[name] * derivative  # +=: a value may be used twice
     return grads
 
 
 def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, float]) -> None:
-    """Draw the graph; at each edge the value that goes forward and the gradient that comes back."""
+    """Draw the graph; at each edge the value sent forward and the gradient sent back."""
     places: dict[str, tuple[float, float]] = {
         "w": (0, 1),
         "u": (1.2, 1),
@@ -75,6 +75,7 @@ def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, floa
             else:
                 label(ax, x, min(y0, y1) + 0.05, f"{value} →", "C0", "center", "bottom")
                 label(ax, x, min(y0, y1) - 0.05, f"← {gradient}", "C1", "center", "top")
+    assert sum(map(float, received["w"])) == grads["w"]  # what the label says
     total = f"gradient of w:\n{' + '.join(received['w'])} = {grads['w']:g}"
     label(ax, -0.36, 1.6, total, "C1", "left", "center")
     label(ax, 4.8, 1.45, f"L = {values['L']:g}", "C0", "center", "center")

@@ -1,8 +1,8 @@
 """Four ways to spoil a gradient in PyTorch: two raise an error, two do not.
 
 Shapes: x is (N, D), w (D, K), v (K, 1).
-Sources: documentation of torch.Tensor.backward, which accumulates into .grad, and PyTorch's notes
-on autograd mechanics: the version counter of saved tensors, and why .data evades it.
+Sources: documentation of torch.Tensor.backward, which accumulates into .grad, and PyTorch's
+notes on autograd mechanics: the version counter of saved tensors, and why .data evades it.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 
 
 def refused(run: Callable[[], None]) -> str:
-    """Return the start of the message with which PyTorch refuses run(), or an empty text."""
+    """Return the start of the message with which PyTorch refuses run(), or nothing."""
     try:
         run()
     except RuntimeError as problem:

@@ -145,7 +145,7 @@ def test_central_differences_agree_with_the_backward_pass_and_restore_the_parame
     before = [(w.copy(), b.copy()) for w, b in params]
     rng = np.random.default_rng(seed)
     x, targets = rng.normal(size=(5, 3)), rng.integers(0, 2, size=5)
-    numeric = snippet.central_differences(x, targets, params, h=1e-5)
+    numeric = snippet.central_differences(x, targets, params, step=1e-5)
     logits, inputs = snippet.forward(x, params)
     exact = snippet.backward(snippet.cross_entropy(logits, targets)[1], inputs, params)
     for ours, theirs in zip(numeric, exact, strict=True):
@@ -212,7 +212,7 @@ def test_four_equations_agree_with_autograd(load, seed, n, scale):
 
 @given(seed=SEEDS, n=st.integers(1, 6))
 @settings(max_examples=20)
-def test_layouts_agree_with_autograd_and_the_course_notation_is_n_times_off_in_da(load, seed, n):
+def test_layouts_agree_with_autograd_and_the_mixed_notation_is_n_times_off_in_da(load, seed, n):
     snippet = load("conventions_numpy")
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(n, 5)), rng.normal(size=(n, 3))
@@ -227,11 +227,11 @@ def test_layouts_agree_with_autograd_and_the_course_notation_is_n_times_off_in_d
     columns = (x.T, y.T, params[0].T, params[1][:, None], params[2].T, params[3][:, None])
     rows = snippet.backward_rows(x, y, *params)
     transposed = snippet.backward_columns(*columns)
-    course = snippet.backward_course(*columns)
+    mixed = snippet.backward_mixed(*columns)
     for name, grad in expected.items():
         close(rows[name], grad)
         close(transposed[name], np.atleast_2d(grad.numpy()).T)
-        close(course[name], transposed[name] * (n if name == "h" else 1))
+        close(mixed[name], transposed[name] * (n if name == "h" else 1))
 
 
 # ---- cost ----
@@ -412,6 +412,11 @@ def test_tied_gradient_agrees_with_autograd(load, seed):
     rng = np.random.default_rng(seed)
     x, w = rng.normal(size=(7, 5)), rng.normal(size=(5, 3))
     close(sum(snippet.tied_gradient(x, w)), snippet.autograd_gradient(x, w))
+    encoder, decoder, inputs = leaf(w), leaf(w), torch.tensor(x)
+    reconstruction = torch.tanh(inputs @ encoder) @ decoder.T
+    (0.5 * (reconstruction - inputs).square().sum() / len(x)).backward()
+    for ours, theirs in zip(snippet.tied_gradient(x, w), (encoder, decoder), strict=True):
+        close(ours, theirs.grad)
 
 
 @given(seed=SEEDS, m=st.integers(1, 6), t=st.sampled_from([0.0, 0.3, -2.0, 1e4]))
