@@ -151,7 +151,7 @@ class Body:
             return self.problem(line, f"refused: {target!r}", "name a file of a topic by its relative path")
         folder = "modules" if not self.topic and not target.startswith("..") else self.folder
         path = posixpath.normpath(posixpath.join(folder, target))
-        known = {snippet.path: snippet for snippet in self.project.snippets}
+        known = self.project.snippet_of
         if path not in known:
             names = [posixpath.relpath(each, folder) for each in known]
             return self.problem(line, f"no snippet {target!r}", nearest(target, names))

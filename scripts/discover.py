@@ -50,6 +50,10 @@ class Project:
         return found
 
     @cached_property
+    def snippet_of(self) -> dict[str, Snippet]:
+        return {snippet.path: snippet for snippet in self.snippets}
+
+    @cached_property
     def page_of(self) -> dict[str, Page]:
         return {page.path: page for page in self.pages}
 
@@ -67,19 +71,10 @@ def discover(root: Path = ROOT) -> Project:
             _add_topic(project, part["part"], module, text)
     for file in sorted((root / "modules").rglob("*")):
         path = file.relative_to(root).as_posix()
-        if (
-            file.name == "index.md" and path.removeprefix("modules/").removesuffix("/index.md") not in project.topics
-        ) and curriculum:
-            add(
-                [
-                    Problem(
-                        path,
-                        0,
-                        "no line in modules/curriculum.yml names this folder",
-                        "add its line",
-                    )
-                ]
-            )
+        name = path.removeprefix("modules/").removesuffix("/index.md")
+        if file.name == "index.md" and name not in project.topics and curriculum:
+            message = "no line in modules/curriculum.yml names this folder"
+            add([Problem(path, 0, message, "add its line")])
         if file.is_symlink():
             add([Problem(path, 0, "is a symbolic link", "put the file itself here")])
     for file in sorted((root / "docs").rglob("*.md")):
@@ -98,21 +93,20 @@ def discover(root: Path = ROOT) -> Project:
 
 def _add_topic(project: Project, part: str, module: dict[str, Any], curriculum: str) -> None:
     name = module["path"]
-    line = next(
-        (n for n, t in enumerate(curriculum.split("\n"), 1) if re.search(rf"path: *{name}\b(?![-/])", t)),
-        0,
-    )
     folder = project.root / "modules" / name
-    if name.lower() in {other.lower() for other in project.topics}:
-        message = f"the topic {name!r} is listed twice"
-        project.problems.append(Problem("modules/curriculum.yml", line, message, "remove one line"))
+
+    def report(message: str, advice: str) -> None:
+        lines = enumerate(curriculum.split("\n"), 1)
+        line = next((n for n, text in lines if re.search(rf"path: *{name}(?![-/\w])", text)), 0)
+        project.problems.append(Problem("modules/curriculum.yml", line, message, advice))
+
+    if name in project.topics:  # paths are lower-case, so there is no other spelling
+        report(f"the topic {name!r} is listed twice", "remove one line")
         return
     if not (folder / "index.md").is_file():
-        message = f"no page modules/{name}/index.md"
-        present = [
-            p.parent.relative_to(project.root / "modules").as_posix() for p in project.root.glob("modules/**/index.md")
-        ]
-        project.problems.append(Problem("modules/curriculum.yml", line, message, nearest(name, present)))
+        modules = project.root / "modules"
+        present = [page.parent.relative_to(modules).as_posix() for page in modules.rglob("index.md")]
+        report(f"no page modules/{name}/index.md", nearest(name, present))
         return
     topic = Topic(name, part, module.get("frameworks", ["numpy", "torch"]))
     topic.page, found = read_page(project.root, f"modules/{name}/index.md", TOPIC_SCHEMA)
