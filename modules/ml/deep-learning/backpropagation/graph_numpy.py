@@ -70,21 +70,21 @@ def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, floa
             ax.annotate("", (x1, y1), (x0, y0), arrowprops=arrow | {"shrinkA": 24, "shrinkB": 24})
             x = (x0 + x1) / 2
             if x0 == x1:
-                label(ax, x - 0.08, (y0 + y1) / 2, f"{value} ↓", "C0", "right", "center")
-                label(ax, x + 0.08, (y0 + y1) / 2, f"↑ {gradient}", "C1", "left", "center")
+                _label(ax, x - 0.08, (y0 + y1) / 2, f"{value} ↓", "C0", "right", "center")
+                _label(ax, x + 0.08, (y0 + y1) / 2, f"↑ {gradient}", "C1", "left", "center")
             else:
-                label(ax, x, min(y0, y1) + 0.05, f"{value} →", "C0", "center", "bottom")
-                label(ax, x, min(y0, y1) - 0.05, f"← {gradient}", "C1", "center", "top")
+                _label(ax, x, min(y0, y1) + 0.05, f"{value} →", "C0", "center", "bottom")
+                _label(ax, x, min(y0, y1) - 0.05, f"← {gradient}", "C1", "center", "top")
     assert sum(map(float, received["w"])) == grads["w"]  # what the label says
     total = f"gradient of w:\n{' + '.join(received['w'])} = {grads['w']:g}"
-    label(ax, -0.36, 1.6, total, "C1", "left", "center")
-    label(ax, 4.8, 1.45, f"L = {values['L']:g}", "C0", "center", "center")
+    _label(ax, -0.36, 1.6, total, "C1", "left", "center")
+    _label(ax, 4.8, 1.45, f"L = {values['L']:g}", "C0", "center", "center")
     ax.set(xlim=(-0.38, 5.18), ylim=(-0.3, 2.4))
     ax.set_axis_off()
     plt.show()
 
 
-def label(ax: Axes, x: float, y: float, text: str, color: str, ha: str, va: str) -> None:
+def _label(ax: Axes, x: float, y: float, text: str, color: str, ha: str, va: str) -> None:
     """Write numbers with a true minus sign."""
     ax.text(x, y, text.replace("-", "−"), color=color, ha=ha, va=va, size=12)
 
