@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     new = add(
         "new",
         "make a topic folder that already passes every check",
-        'Example: python -m scripts new ml/deep-learning/adam "Adam" --part Optimization',
+        'Example: python -m scripts new ml/deep-learning/adam "Adam" --part Regularization',
     )
     new.add_argument(
         "path",

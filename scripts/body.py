@@ -101,7 +101,7 @@ class Body:
             return self.problem(line, f"not a value: {{{{{text}}}}}", "write {{ snippet.name:.3f }}")
         stem, name, spec = match["stem"], match["name"], match["spec"] or ""
         if text.strip() == "site.map":
-            return self.map()
+            return self.context.map(posixpath.dirname(self.page.url))
         if stem == "site" and not match["folder"]:
             if self.context.results is not None and name not in self.context.facts:
                 return self.problem(line, f"no fact {name!r} about the site", nearest(name, self.context.facts))
@@ -134,16 +134,6 @@ class Body:
         if plain:
             return shown
         return f'<data value="{html.escape(repr(value))}" title="{html.escape(source)}">{html.escape(shown)}</data>'
-
-    def map(self) -> str:
-        """All parts with their topics, as a table: only the curriculum lists topics."""
-        rows = ["| Part | Topics |", "|---|---|"]
-        for part, topics in self.project.parts.items():
-            pages = [topic.page for topic in topics if topic.page]
-            start = posixpath.dirname(self.page.url)
-            links = [f"[{page.title}]({posixpath.relpath(page.url, start)})" for page in pages]
-            rows.append(f"| {part} | {' · '.join(links)} |")
-        return "\n".join(rows)
 
     def snippet(self, target: str, line: int) -> Snippet | str:
         """The snippet that a page names, or the text that reports why there is none."""

@@ -1,5 +1,6 @@
 """What rendering reads, and what it finds out on the way."""
 
+import posixpath
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,3 +31,12 @@ class Context:
     facts: dict[str, Any] = field(default_factory=dict)
     uses: Uses = field(default_factory=Uses)
     problems: list[Problem] = field(default_factory=list)
+
+    def map(self, start: str) -> str:
+        """All parts with their topics, as a table; links start at the folder `start`."""
+        rows = ["| Part | Topics |", "|---|---|"]
+        for part, topics in self.project.parts.items():
+            pages = [topic.page for topic in topics if topic.page]
+            links = [f"[{page.title}]({posixpath.relpath(page.url, start)})" for page in pages]
+            rows.append(f"| {part} | {' · '.join(links)} |")
+        return "\n".join(rows)
