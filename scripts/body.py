@@ -128,7 +128,6 @@ class Body:
             shown = format(value, spec)
         except (ValueError, TypeError) as error:
             return self.problem(line, f"{name!r} cannot be shown with {spec!r}: {error}", "use an f-string's format")
-        self.uses.values += 1
         if shown.startswith("-") and not plain:
             shown = "\u2212" + shown[1:]  # a minus sign, as in the formulas
         if plain:

@@ -50,6 +50,11 @@ class Stage:
     files: dict[str, str]
     problems: list[Problem] = field(default_factory=list)
 
+    def untold(self, problems: list[Problem]) -> list[Problem]:
+        """Problems of built pages without those of the source, which are told once, where the author finds them."""
+        told = {problem.path for problem in self.problems}
+        return [problem for problem in problems if problem.path not in told]
+
 
 def folders(root: Path) -> tuple[Path, Path]:
     """The folders that a build writes: cache, build."""
@@ -187,9 +192,7 @@ def to_html(stage: Stage, folder: Path, tex: Tex) -> tuple[Path, list[Problem], 
     finished.chmod(0o755)
     site.finish_site(folder / "html", finished, tex)
     problems += check_site(finished, stage.renderer.uses)
-    # a fault of the source shows in the pages too: it is told once, where the author finds it
-    known = {problem.path for problem in stage.problems}
-    return finished, [problem for problem in problems if problem.path not in known], True
+    return finished, stage.untold(problems), True
 
 
 def _stage_digest(folder: Path) -> str:

@@ -18,7 +18,6 @@ class Uses:
     figures: set[tuple[str, str]] = field(default_factory=set)
     citations: dict[str, set[str]] = field(default_factory=dict)
     links: list[tuple[str, int, str]] = field(default_factory=list)
-    values: int = 0
 
 
 @dataclass

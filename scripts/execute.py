@@ -53,6 +53,11 @@ def preloads(snippet: Snippet) -> list[str]:
     return [name for name in heavy if importlib.util.find_spec(name.split(".")[0])]
 
 
+def _frameworks(modules: list[str]) -> tuple[str, ...]:
+    """Which of these modules decide on the server."""
+    return tuple(name for name in modules if name in ("torch", "tensorflow"))
+
+
 class Server:
     """One preloaded process and the socket to it."""
 
@@ -97,7 +102,8 @@ class Runner:
 
     def __init__(self, cache: Cache, jobs: int = 0, fork: bool = FORK) -> None:
         self.cache, self.fork = cache, fork
-        self.jobs = jobs or len(os.sched_getaffinity(0)) if FORK else jobs or os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if FORK else os.cpu_count() or 1
+        self.jobs = jobs or cores
         self.servers: dict[tuple[str, ...], Server] = {}
         self.times_file = cache.folder.parent / "times.json"
         self.times: dict[str, float] = {}
@@ -201,11 +207,10 @@ class Runner:
 
     def _server(self, snippet: Snippet, pending: list[Snippet]) -> tuple[Server, bool]:
         """The server for this snippet's frameworks, started if need be."""
-        frameworks = tuple(name for name in preloads(snippet) if name in ("torch", "tensorflow"))
+        frameworks = _frameworks(preloads(snippet))
         if frameworks in self.servers:
             return self.servers[frameworks], False
-        alike = [preloads(s) for s in pending]
-        alike = [m for m in alike if tuple(n for n in m if n in ("torch", "tensorflow")) == frameworks]
+        alike = [modules for s in pending if _frameworks(modules := preloads(s)) == frameworks]
         modules = sorted(
             {name for each in alike for name in each},
             key=lambda n: max(m.index(n) for m in alike if n in m),

@@ -71,8 +71,7 @@ class Preview:
         else:
             problems = []
         problems += check_site(self.site, stage.renderer.uses)
-        known = {problem.path for problem in stage.problems}
-        return sorted({*stage.problems, *(p for p in problems if p.path not in known)})
+        return sorted({*stage.problems, *stage.untold(problems)})
 
     def close(self) -> None:
         self.runner.__exit__()

@@ -47,11 +47,19 @@ class Snippet:
         return EXPERIMENT_CPU_SECONDS if self.stem.startswith("experiment_") else CPU_SECONDS
 
     @cached_property
-    def tree(self) -> ast.Module | None:
+    def _parsed(self) -> ast.Module | Problem:
         try:
             return ast.parse(self.source, self.path)
-        except (SyntaxError, ValueError):
-            return None
+        except SyntaxError as error:
+            text = (error.text or "").strip()
+            return Problem(self.path, error.lineno or 0, f"syntax error: {error.msg}", text)
+        except ValueError as error:
+            return Problem(self.path, 0, f"cannot be parsed: {error}")
+
+    @property
+    def tree(self) -> ast.Module | None:
+        """The syntax tree; None where the source is not Python."""
+        return self._parsed if isinstance(self._parsed, ast.Module) else None
 
     @cached_property
     def imports(self) -> dict[str, int]:
@@ -115,13 +123,8 @@ class Snippet:
 
     def obstacles(self) -> list[Problem]:
         """Why the snippet cannot run, seen without running it: syntax, and imports that no reader has."""
-        try:
-            ast.parse(self.source, self.path)
-        except SyntaxError as error:
-            text = (error.text or "").strip()
-            return [Problem(self.path, error.lineno or 0, f"syntax error: {error.msg}", text)]
-        except ValueError as error:
-            return [Problem(self.path, 0, f"cannot be parsed: {error}")]
+        if isinstance(self._parsed, Problem):
+            return [self._parsed]
         found = []
         for name, line in self.imports.items():
             if name in OURS or name == ".":
