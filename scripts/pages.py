@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from scripts.problems import Problem
+from scripts.problems import Problem, Stop
 from scripts.snippets import read_text
 
 LEVELS = ["beginner", "advanced", "research"]
@@ -110,6 +110,28 @@ def read_yaml(text: str, path: str, line: int, schema: dict[str, Any]) -> tuple[
         advice = f"allowed: {', '.join(sorted(fault.schema.get('properties', {})))}"
         found.append(Problem(path, place, message, advice if known else ""))
     return (value if not found else {}), found
+
+
+class _Loader(yaml.CSafeLoader):
+    """Reads mkdocs.yml without importing what its tags name."""
+
+
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
+
+
+def read_settings(root: Path) -> dict[str, Any]:
+    """mkdocs.yml. Raises Stop where there is none, or no YAML in it: without it there is no site."""
+    try:
+        settings = yaml.load((root / "mkdocs.yml").read_text("utf-8"), _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise Stop(f"mkdocs.yml{place}: not valid YAML: {error.problem}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Stop(f"mkdocs.yml: {error}") from None
+    if not isinstance(settings, dict) or "custom_dir" not in (settings.get("theme") or {}):
+        raise Stop("mkdocs.yml: no theme with a custom_dir (see the project's own file)")
+    return settings
 
 
 def _line_of(node: Any, path: list[str | int]) -> int:
