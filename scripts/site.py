@@ -135,10 +135,11 @@ def finish(page: str, tex: Tex) -> str:
 
 
 def _with_height(listing: re.Match[str]) -> str:
-    """A listing with the height that it will have, so that the browser can put off its layout."""
+    """A listing with the height that it will have, so that the browser can put off its layout, and in keyboard's reach."""
     lines = listing[2].count("\n")
+    code = listing[2].replace("<code>", '<code tabindex="0">', 1)  # a wide one scrolls
     title = 2 if 'class="filename"' in listing[2] else 0
-    return f'{listing[1]} data-lines style="contain-intrinsic-height: auto {1.03 * lines + title + 1.6:.2f}rem">{listing[2]}'
+    return f'{listing[1]} data-lines style="contain-intrinsic-height: auto {1.03 * lines + title + 1.6:.2f}rem">{code}'
 
 
 def policy(page: str) -> str:

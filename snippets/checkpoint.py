@@ -25,8 +25,8 @@ What it promises:
   device, read back, and only then renamed (`os.replace` is atomic within a folder).
 - The last `keep` files stay. `resume` takes the newest whole one, and says so with a
   RuntimeWarning if a newer one is damaged. Each record of a file carries a CRC-32.
-- Files are read with `weights_only=True`, which runs no code from the file, and onto
-  the CPU; the parts copy the values to where they live. A file can be inspected with
+- Files are read with `weights_only=True`, which refuses code in a file, and onto the
+  CPU; the parts copy the values to where they live. A file can be inspected with
   `torch.load(path, weights_only=True)`.
 - A checkpoint of another model, optimizer or data order raises CheckpointError before
   anything has changed.
@@ -45,8 +45,8 @@ What it does not promise:
 - A whole file after a loss of power, where fsync does not reach the disk: on some
   network file systems, and on macOS, whose fsync may leave data in the cache of the
   drive. Windows cannot flush a folder.
-- Security: `weights_only=True` and the CRC-32 protect from code and from accidents,
-  not from somebody who chooses the weights.
+- Security: PyTorch advises against files of unknown origin even so, and a CRC-32
+  finds accidents, not intent.
 
 Sources: PyTorch documentation, "torch.load" and "Serialization semantics"; the manual
 pages fsync(2) and rename(2), which say why the folder is flushed too.

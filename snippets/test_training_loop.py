@@ -126,6 +126,26 @@ def test_a_mean_over_fewer_targets_than_examples_is_weighted_by_them(ignored):
     assert found == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_whole_run_is_weighted_so():
+    torch.manual_seed(0)
+    model, x = nn.Linear(3, 4).double(), torch.randn(12, 3, dtype=torch.float64)
+    y = torch.randint(4, (12,))
+    y[:4] = -100
+    split = list(zip(x.split([5, 1, 6]), y.split([5, 1, 6]), strict=True))
+    expected = cross_entropy(model(x), y).item()
+    history = train(
+        model,
+        cross_entropy,
+        torch.optim.SGD(model.parameters(), lr=0.0),
+        split,
+        split,
+        epochs=1,
+        weight_fn=lambda targets: float((targets != -100).sum()),
+    )
+    assert history.epochs[0].train_loss == pytest.approx(expected, rel=1e-12)
+    assert history.epochs[0].val_value == pytest.approx(expected, rel=1e-12)
+
+
 # ---- modes and gradients ----
 
 
