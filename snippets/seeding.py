@@ -192,14 +192,15 @@ if __name__ == "__main__":
     print(f"largest difference of the weights, other seed: {other_seed:.2f}")
 
     def repeated(**seeds: Any) -> int:
-        """Return how many of ten examples repeat the number of another one."""
+        """Return how many examples repeat the number of another one."""
         rows, options = NoisyRows(0), {"num_workers": 2, "collate_fn": list, **seeds}
         loader = DataLoader(rows, batch_size=5, **options)
-        return 10 - len({number for batch in loader for number in batch})
+        return len(rows) - len({number for batch in loader for number in batch})
 
+    examples = len(NoisyRows(0))
     repeated_plain, repeated_seeded = repeated(), repeated(**loader_seeds(0))
-    print(f"2 workers, plain DataLoader: {repeated_plain} of 10 augmentations repeat")
-    print(f"2 workers, loader_seeds:     {repeated_seeded} of 10 augmentations repeat")
+    print(f"2 workers, plain loader: {repeated_plain} of {examples} numbers repeat")
+    print(f"2 workers, loader_seeds: {repeated_seeded} of {examples} numbers repeat")
 
     torch.manual_seed(0)
     untouched = torch.get_rng_state()
