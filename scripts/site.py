@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from scripts.discover import Project
+from scripts.pages import read_settings
 from scripts.problems import ROOT, Problem, Stop
 from scripts.tex import Tex, TexError
 
@@ -25,8 +26,9 @@ SEARCH_BOX = '<div class="md-search" data-md-component="search" role="dialog">'
 def write_stage(files: dict[str, str], stage: Path, root: Path = ROOT) -> list[str]:
     """Make the stage folder hold exactly these files and the assets; return what changed. Unchanged files stay."""
     wanted: dict[str, bytes] = {name: text.encode() for name, text in files.items()}
+    linked = (root / "docs/assets").is_symlink()
     for file in sorted((root / "docs/assets").rglob("*")):
-        if file.is_file() and file.name not in SKIPPED_ASSETS:
+        if file.is_file() and not file.is_symlink() and not linked and file.name not in SKIPPED_ASSETS:
             wanted[file.relative_to(root / "docs").as_posix()] = file.read_bytes()
     changed = []
     for name, data in wanted.items():
@@ -45,20 +47,9 @@ def write_stage(files: dict[str, str], stage: Path, root: Path = ROOT) -> list[s
     return changed
 
 
-class _Loader(yaml.CSafeLoader):
-    """Reads mkdocs.yml without importing what its tags name."""
-
-
-_Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
-
-
 def write_config(project: Project, build: Path) -> Path:
     """The generator's configuration: mkdocs.yml with the curriculum in its navigation."""
-    source = project.root / "mkdocs.yml"
-    try:
-        base = yaml.load(source.read_text("utf-8"), _Loader)
-    except (OSError, yaml.YAMLError) as error:
-        raise Stop(f"mkdocs.yml: {error}") from None
+    source, base = project.root / "mkdocs.yml", read_settings(project.root)
     parts = {part: [topic.page.url for topic in topics if topic.page] for part, topics in project.parts.items()}
     nav: list[Any] = []
     for item in base.get("nav", ["modules"]):
@@ -88,6 +79,7 @@ class _Collector(logging.Handler):
 def generate(config_file: Path, dirty: bool = False) -> list[Problem]:
     """Run MkDocs on the stage. With `dirty`, only pages newer than their HTML, and the search index as it was."""
     os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    from jinja2 import TemplateError
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
     from mkdocs.exceptions import MkDocsException
@@ -102,8 +94,8 @@ def generate(config_file: Path, dirty: bool = False) -> list[Problem]:
         config.plugins.on_startup(command="build", dirty=dirty)
         build(config, dirty=dirty)
         config.plugins.on_shutdown()
-    except MkDocsException as error:
-        collector.messages.append(str(error))
+    except (MkDocsException, TemplateError) as error:
+        collector.messages.append(f"{type(error).__name__}: {error}")
     finally:
         logger.removeHandler(collector)
     if kept is not None:
