@@ -1,5 +1,6 @@
 """Faults in pages, front matter, configuration and folders (F23 to F35, F37): refused, and the old site stays."""
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import build, snippets
+from scripts import build
 from scripts.problems import Stop
 from tests import mini
 from tests.conftest import Build
@@ -287,7 +288,7 @@ def test_bad_front_matter(root: Path, run_build: Build, name: str) -> None:
     refused(root, run_build, message, f"{PAGE_PATH}:{line}: ")
 
 
-CURRICULA = {
+CURRICULA: dict[str, tuple[str | bytes, str]] = {
     "bad": ("parts: [\n", "2: not valid YAML in column 1"),
     "alias": ("a: &a [x]\nparts: *a\n", "2: YAML alias"),
     "nested": (f"parts: {DEEP}", "1: YAML nested more than 20 deep"),
@@ -395,8 +396,8 @@ def test_a_library_that_is_not_installed(root: Path, run_build: Build, monkeypat
     source = '"""Two."""\n\nimport sklearn\n\ntwo = 2\nassert two == 2\n'
     mini.write(root, f"{FOLDER}/mean_other.py", source)
     mini.edit(root, PAGE_PATH, "See the [home", "Two is {{ mean_other.two }}.\n\nSee the [home")
-    found = snippets.importlib.util.find_spec
-    monkeypatch.setattr(snippets.importlib.util, "find_spec", lambda name: None if name == "sklearn" else found(name))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else find(name))
     monkeypatch.delenv("CI", raising=False)
     message = f"{FOLDER}/mean_other.py:3: not run: sklearn is not installed"
 
