@@ -116,7 +116,8 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     if Path(sys.prefix).resolve() != environment.VENV.resolve() or not environment.is_complete():
         return environment.enter(arguments)
-    if lacking := environment.lacking():
+    lacking = environment.lacking()
+    if lacking:
         again = "delete .venv, then run the same command again"
         print(f"Set-up is damaged: .venv lacks {', '.join(lacking[:5])} ({again}).", file=sys.stderr)
         return 1

@@ -4,7 +4,8 @@ import html
 import posixpath
 import re
 
-from scripts.check import REFUSED, SCHEME
+from scripts import frame
+from scripts.check import OFFLINE, REFUSED, SCHEME
 from scripts.context import Context
 from scripts.discover import Topic
 from scripts.markdown import Token, fenced, indented, literal, rewrite
@@ -16,6 +17,7 @@ from scripts.tex import TexError
 
 VALUE = re.compile(r"\s*(?:(?P<folder>[\w./-]+)/)?(?P<stem>\w+)\.(?P<name>\w+)(?::(?P<spec>[^{}]*?))?\s*")
 CITED = re.compile(r"\s*@(?P<key>[\w:.-]+?)(?:,\s*(?P<place>.+?))?\s*")
+GENERATED = {"docs/bibliography.md", "docs/tags.md"}
 HEADING = re.compile(r" {0,3}#{1,6} ")
 
 
@@ -108,7 +110,7 @@ class Body:
             return self.problem(line, f"not a value: {{{{{text}}}}}", "write {{ snippet.name:.3f }}")
         stem, name, spec = match["stem"], match["name"], match["spec"] or ""
         if text.strip() == "site.map":
-            return self.context.map(posixpath.dirname(self.page.url))
+            return frame.site_map(self.project, self.page)
         if stem == "site" and not match["folder"]:
             if self.context.results is not None and name not in self.context.facts:
                 return self.problem(line, f"no fact {name!r} about the site", nearest(name, self.context.facts))
@@ -117,6 +119,8 @@ class Body:
             snippet = self.snippet(posixpath.join(match["folder"] or "", f"{stem}.py"), line)
             if isinstance(snippet, str):
                 return snippet
+            if snippet.path in self.project.tests:
+                return self.problem(line, f"{snippet.path} is a test: it gives no values", "name a snippet")
             result = (self.context.results or {}).get(snippet.path)
             if self.context.results is None or result is None:
                 if name not in snippet.module_names:
@@ -145,13 +149,16 @@ class Body:
         """The snippet that a page names, or the text that reports why there is none."""
         if "\\" in target or "\0" in target or target.startswith("/"):
             return self.problem(line, f"refused: {target!r}", "name a file of a topic by its relative path")
-        folder = "modules" if not self.topic and not target.startswith("..") else self.folder
-        path = posixpath.normpath(posixpath.join(folder, target))
         known = self.project.snippet_of
-        if path not in known:
-            names = [posixpath.relpath(each, folder) for each in known]
-            return self.problem(line, f"no snippet {target!r}", nearest(target, names))
-        return known[path]
+        # a value on a page in docs/ is named from modules/, or as snippets/name
+        folders = [self.folder] if self.topic else [self.folder, "modules", ""]
+        for folder in folders:
+            path = posixpath.normpath(posixpath.join(folder, target))
+            if path in known:
+                return known[path]
+        names = [posixpath.relpath(each, folder or ".") for each in known for folder in folders]
+        names = [name for name in names if ("/" in name) == ("/" in target)]
+        return self.problem(line, f"no snippet {target!r}", nearest(target, names))
 
     def link(self, token: Token) -> str | None:
         target, _, fragment = token["target"].partition("#")
@@ -162,7 +169,7 @@ class Body:
             snippet = self.snippet(target, token.line)
             if isinstance(snippet, str):
                 return snippet
-            self.uses.snippets.add(snippet.path)
+            self.uses.shown.setdefault(self.page.path, set()).add(snippet.path)
             if token.kind == "image":
                 return self.figure(token, snippet, fragment)
             caption = self.text(token["text"], token.line)
@@ -171,8 +178,12 @@ class Body:
             return self.problem(token.line, f"refused link {target!r}", "use https")
         if token.kind == "image" and not token["text"].strip():
             return self.problem(token.line, "image without alt text", "say what one sees")
-        new = self.destination(token["target"], token.line)
         text = self.text(token["text"], token.line)
+        if posixpath.normpath(posixpath.join(self.folder, target)) == f"docs/{OFFLINE}":
+            # made after the generator has run, which would miss it
+            here = self.page.url.removesuffix("index.md").removesuffix(".md")
+            return f'<a href="{posixpath.relpath(OFFLINE, here or ".")}" download>{text}</a>'
+        new = self.destination(token["target"], token.line)
         bang = "!" if token.kind == "image" else ""
         return f"{bang}[{text}]({new}" + (f' "{title}")' if title else ")")
 
@@ -187,8 +198,8 @@ class Body:
             return target
         full = posixpath.normpath(posixpath.join(self.folder, path))
         pages = self.project.page_of
-        if full == "docs/bibliography.md":
-            return posixpath.relpath("bibliography.md", posixpath.dirname(self.page.url)) + hash_ + fragment
+        if full in GENERATED:
+            return posixpath.relpath(full.removeprefix("docs/"), posixpath.dirname(self.page.url)) + hash_ + fragment
         if full not in pages:
             asset = full.startswith("docs/assets/") and (self.project.root / full).is_file()
             if not asset:
@@ -206,11 +217,13 @@ class Body:
             message = f"{token['target']!r}: no function or class {symbol!r}"
             return self.problem(token.line, message, nearest(symbol, snippet.symbols))
         code = snippet.symbol_source(symbol) if symbol and snippet.tree else snippet.source
-        here = posixpath.relpath(snippet.path, posixpath.dirname(self.page.url))
+        here = posixpath.relpath(snippet.url, posixpath.dirname(self.page.url))
         result = (self.context.results or {}).get(snippet.path)
         links = [f"[{name}]({here}){{ download }}"]
         if result and not result.problem:
             links.append(f"[notebook]({here.removesuffix('.py')}.ipynb){{ download }}")
+        if repository := frame.address_of(self.project, "blob"):
+            links.append(f"[source]({repository}{snippet.path}){{ .source }}")
         lines = [f'<span class="caption">{caption}</span> <span class="downloads">{" ".join(links)}</span>']
         lines += ["{: .listing }", "", fenced(code, f' {{ .python title="{name}" }}')]
         if result and result.problem:
@@ -238,7 +251,7 @@ class Body:
             return self.problem(token.line, f"{snippet.path} draws no figure {name!r}", nearest(name, known))
         self.uses.figures.add((snippet.path, name))
         figure = result.figures[name] if result else Figure(name, "", 0, 0)
-        source = posixpath.relpath(snippet.path.removesuffix(".py"), posixpath.dirname(self.page.url))
+        source = posixpath.relpath(snippet.url.removesuffix(".py"), posixpath.dirname(self.page.url))
         size = f'width="{figure.width}" height="{figure.height}" loading="lazy"'
         image = f"![{self.text(alt, token.line, plain=True)}]({source}.{name}.svg){{ {size} }}"
         lines = [

@@ -14,10 +14,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from scripts import __version__, site
-from scripts.check import check_site
+from scripts import __version__, offline, site
+from scripts.check import OFFLINE, check_site
 from scripts.discover import Project, discover
 from scripts.execute import Runner
+from scripts.frame import made
 from scripts.problems import ROOT, Problem, Stop, counted, nearest, report
 from scripts.progress import Bar
 from scripts.publish import digest, is_whole, publish
@@ -114,11 +115,12 @@ def _difference(one: Result, two: Result) -> str:
 def facts(project: Project, results: dict[str, Result], root: Path) -> dict[str, Any]:
     """Numbers about the site itself, for its prose: {{ site.topics }}."""
     trees = [s.tree for s in project.snippets if s.tree]
-    tests = [*root.glob("tests/**/test_*.py"), *root.glob("modules/**/test_*.py")]
+    tests = [file for name in ("tests", "modules", "snippets") for file in root.glob(f"{name}/**/test_*.py")]
     return {
         "topics": len(project.topics),
         "parts": len(project.parts),
         "snippets": len(project.snippets),
+        "recipes": sum(path.startswith("snippets/") for path in project.loose),
         "figures": sum(len(r.figures) for r in results.values()),
         "asserts": sum(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree)),
         "tests": sum(len(re.findall(r"^ *def test_", file.read_text("utf-8", "replace"), re.M)) for file in tests),
@@ -129,7 +131,7 @@ def facts(project: Project, results: dict[str, Result], root: Path) -> dict[str,
 
 def render(project: Project, results: dict[str, Result], tex: Tex) -> Stage:
     """The stage's files and every problem found so far."""
-    renderer = Renderer(project, results, tex, facts(project, results, project.root))
+    renderer = Renderer(project, results, tex, facts(project, results, project.root), made(project.root))
     files = renderer.stage()
     required = bool(os.environ.get("CI"))
     failed = [r.problem for r in results.values() if r.problem and (required or not r.skipped)]
@@ -180,6 +182,7 @@ def build(options: Options) -> int:
             print(f"\n{counted(count)}; {was}.")
             return 1
         if changed:
+            offline.bundle(finished, finished / OFFLINE)
             publish(finished, folder)
             (folder / "published.json").write_text(_stage_digest(folder), "utf-8")
         count = report(r.problem for r in results.values() if r.problem)
@@ -200,11 +203,11 @@ def to_html(stage: Stage, folder: Path, tex: Tex) -> tuple[Path, list[Problem], 
     same = record.is_file() and record.read_text("utf-8") == _stage_digest(folder)
     if same and not stage.problems and is_whole(folder / "site"):
         return folder / "site", [], False
-    problems = site.generate(config)
+    problems = site.generate(config, date=stage.renderer.date)
     finished = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
     finished.chmod(0o755)
     site.finish_site(folder / "html", finished, tex)
-    problems += check_site(finished, stage.renderer.uses)
+    problems += check_site(finished, stage.renderer.uses, stage.project.address)
     return finished, stage.untold(problems), True
 
 

@@ -18,6 +18,7 @@ SCHEME = re.compile(r"(?:javascript|vbscript|data:text)\b", re.I)
 ACTIVE = re.compile(rf"<({'|'.join(sorted(REFUSED))})(?![\w-])", re.I)
 LOADS = {"src", "poster", "data", "background", "ping", "action", "formaction", "xlink:href"}
 STYLE_URL = re.compile(r"url\(\s*['\"]?([^'\")]+)")
+OFFLINE = "offline.zip"
 LOADING_LINKS = {"stylesheet", "preload", "icon", "modulepreload"}
 
 
@@ -61,8 +62,10 @@ def read(file: Path) -> Built:
 
 
 def check_site(site: Path, uses: Uses, address: str = "") -> list[Problem]:
-    """Problems of a built site. `address` is the site's own, when it is known."""
+    """Problems of a built site. `address`: where it will be served, when that is known."""
+    base = urlsplit(address).path
     files = {file.relative_to(site).as_posix() for file in site.rglob("*") if file.is_file()}
+    files.add(OFFLINE)  # made last, of a site without problems
     built = {name: read(site / name) for name in sorted(files) if name.endswith(".html")}
     found = []
     for name, page in built.items():
@@ -71,11 +74,10 @@ def check_site(site: Path, uses: Uses, address: str = "") -> list[Problem]:
         for link in sorted(page.links | page.loads):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
-                own = bool(address) and link.startswith(address)
-                if link in page.loads and not own and parts.scheme != "data":
+                if link in page.loads and parts.scheme != "data":
                     found.append(Problem(source, 0, f"loads {link} from another host", "keep a copy here"))
                 continue
-            target = resolve(name, parts.path)
+            target = resolve(name, parts.path, base)
             if target not in files:
                 found.append(Problem(source, 0, f"broken link to {link!r} on the built page", "mend the link"))
             elif parts.fragment and link in page.links and target in built:
@@ -94,11 +96,13 @@ def _place(uses: Uses, source: str, fragment: str) -> tuple[str, int]:
     return source, 0
 
 
-def resolve(page: str, link: str) -> str:
-    """The file of the site that a link on this page opens."""
+def resolve(page: str, link: str, base: str = "/") -> str:
+    """The file of the site that a link on this page opens; `base` is the path at which the site is served."""
     if not link:
         return page
-    path = link.lstrip("/") if link.startswith("/") else posixpath.join(posixpath.dirname(page), link)
+    path = (
+        link.removeprefix(base).lstrip("/") if link.startswith("/") else posixpath.join(posixpath.dirname(page), link)
+    )
     path = posixpath.normpath(unquote(path))
     if link.endswith("/") or path == ".":
         path = posixpath.normpath(posixpath.join(path, "index.html"))

@@ -1,6 +1,5 @@
 """What rendering reads, and what it finds out on the way."""
 
-import posixpath
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ from scripts.tex import Tex
 class Uses:
     """What the pages use: what nobody uses is an error as well."""
 
-    snippets: set[str] = field(default_factory=set)
+    shown: dict[str, set[str]] = field(default_factory=dict)  # the files of code on each page
     figures: set[tuple[str, str]] = field(default_factory=set)
     citations: dict[str, set[str]] = field(default_factory=dict)
     links: list[tuple[str, int, str]] = field(default_factory=list)
@@ -28,14 +27,6 @@ class Context:
     results: dict[str, Result] | None
     tex: Tex
     facts: dict[str, Any] = field(default_factory=dict)
+    date: str = ""
     uses: Uses = field(default_factory=Uses)
     problems: list[Problem] = field(default_factory=list)
-
-    def map(self, start: str) -> str:
-        """All parts with their topics, as a table; links start at the folder `start`."""
-        rows = ["| Part | Topics |", "|---|---|"]
-        for part, topics in self.project.parts.items():
-            pages = [topic.page for topic in topics if topic.page]
-            links = [f"[{page.title}]({posixpath.relpath(page.url, start)})" for page in pages]
-            rows.append(f"| {part} | {' · '.join(links)} |")
-        return "\n".join(rows)

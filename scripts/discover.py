@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.owners import check_files
-from scripts.pages import CURRICULUM_SCHEMA, DOCS_SCHEMA, TOPIC_SCHEMA, Page, read_page, read_yaml
+from scripts.pages import CURRICULUM_SCHEMA, DOCS_SCHEMA, TOPIC_SCHEMA, Page, read_page, read_settings, read_yaml
 from scripts.problems import ROOT, Problem, nearest
 from scripts.references import Entry, read_bibliography
 from scripts.snippets import Snippet, read_text
@@ -32,12 +32,16 @@ class Project:
     root: Path
     topics: dict[str, Topic] = field(default_factory=dict)
     docs: list[Page] = field(default_factory=list)
+    loose: dict[str, Snippet] = field(default_factory=dict)  # recipes, and snippets of the pages in docs/
+    tests: dict[str, Snippet] = field(default_factory=dict)  # tests of the recipes: shown, run by pytest
+    settings: dict[str, Any] = field(default_factory=dict)  # mkdocs.yml
     bibliography: dict[str, Entry] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     @property
     def snippets(self) -> list[Snippet]:
-        return [snippet for topic in self.topics.values() for snippet in topic.snippets.values()]
+        of_topics = [snippet for topic in self.topics.values() for snippet in topic.snippets.values()]
+        return [*of_topics, *self.loose.values()]
 
     @property
     def pages(self) -> list[Page]:
@@ -50,9 +54,15 @@ class Project:
             found.setdefault(topic.part, []).append(topic)
         return found
 
+    @property
+    def address(self) -> str:
+        """Where the site will be served; empty while that is not known."""
+        return str(self.settings.get("site_url") or "")
+
     @cached_property
     def snippet_of(self) -> dict[str, Snippet]:
-        return {snippet.path: snippet for snippet in self.snippets}
+        """Every file of code that a page may show."""
+        return {snippet.path: snippet for snippet in self.snippets} | self.tests
 
     @cached_property
     def page_of(self) -> dict[str, Page]:
@@ -61,7 +71,7 @@ class Project:
 
 def discover(root: Path = ROOT) -> Project:
     """Read the whole project."""
-    project = Project(root)
+    project = Project(root, settings=read_settings(root))
     add = project.problems.extend
     text, found = read_text(root / "modules/curriculum.yml", "modules/curriculum.yml")
     add(found)
@@ -70,14 +80,17 @@ def discover(root: Path = ROOT) -> Project:
     for part in curriculum.get("parts", []):
         for module in part["modules"]:
             _add_topic(project, part["part"], module, text)
-    for file in sorted((root / "modules").rglob("*")):
+    files = [file for name in ("modules", "docs", "snippets") for file in sorted((root / name).rglob("*"))]
+    for file in files:
         path = file.relative_to(root).as_posix()
         name = path.removeprefix("modules/").removesuffix("/index.md")
-        if file.name == "index.md" and name not in project.topics and curriculum:
+        if path.startswith("modules/") and file.name == "index.md" and name not in project.topics and curriculum:
             message = "no line in modules/curriculum.yml names this folder"
             add([Problem(path, 0, message, "add its line")])
         if file.is_symlink():
             add([Problem(path, 0, "is a symbolic link", "put the file itself here")])
+        elif file.suffix == ".py" and path.startswith(("docs/", "snippets/")) and file.name != "conftest.py":
+            _add_loose(project, file)
     for file in sorted((root / "docs").rglob("*.md")):
         if "decisions" in file.relative_to(root).parts:  # for those who change the engine, not for readers
             continue
@@ -115,21 +128,30 @@ def _add_topic(project: Project, part: str, module: dict[str, Any], curriculum: 
     topic.page, found = read_page(project.root, f"modules/{name}/index.md", TOPIC_SCHEMA)
     project.problems.extend(found)
     for file in sorted(folder.glob("*.py")):
-        if file.name.startswith("test_"):
-            continue
-        path = file.relative_to(project.root).as_posix()
-        if not file.stem.isidentifier():
-            message = f"the name {file.name!r} cannot be imported"
-            project.problems.append(Problem(path, 0, message, "use letters, digits and _"))
-        source, found = read_text(file, path)
-        project.problems.extend(found)
-        if not found:
-            topic.snippets[file.stem] = Snippet(path, source, project.root)
+        if not file.name.startswith("test_") and (snippet := _read_snippet(project, file)):
+            topic.snippets[file.stem] = snippet
     for framework in topic.frameworks:
         if not any(framework in snippet.imports for snippet in topic.snippets.values()):
             message = f"the curriculum asks for {framework}, and no snippet imports it"
             project.problems.append(Problem(topic.page.path, 0, message, f"add a {framework} snippet"))
     project.topics[name] = topic
+
+
+def _add_loose(project: Project, file: Path) -> None:
+    """A recipe, its tests, or a snippet of a page in docs/."""
+    if snippet := _read_snippet(project, file):
+        kind = project.tests if file.name.startswith("test_") else project.loose
+        kind[snippet.path] = snippet
+
+
+def _read_snippet(project: Project, file: Path) -> Snippet | None:
+    path = file.relative_to(project.root).as_posix()
+    if not file.stem.isidentifier():
+        message = f"the name {file.name!r} cannot be imported"
+        project.problems.append(Problem(path, 0, message, "use letters, digits and _"))
+    source, found = read_text(file, path)
+    project.problems.extend(found)
+    return None if found else Snippet(path, source, project.root)
 
 
 def _check_prerequisites(project: Project) -> Iterable[Problem]:

@@ -79,7 +79,7 @@ def make() -> None:
     MARK.unlink(missing_ok=True)
     try:
         venv.create(VENV, with_pip=True, clear=not is_complete() and not PYTHON.is_file())
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise SetUpError(f"the folder .venv could not be made: {error}; is Python's venv module installed?") from None
     print("  PyTorch (CPU build) ...", flush=True)
     _install_torch()

@@ -10,7 +10,7 @@ FOLDERS = ("modules", "snippets", "docs", "overrides")
 
 def check_files(root: Path, listed: Collection[str]) -> Iterable[Problem]:
     """Two files for one place, files that no page can show, and links out of the tree. `listed`: the curriculum."""
-    owners = {"bibliography": "docs/references.bib"}
+    owners = {"bibliography": "docs/references.bib", "tags": "the page of tags", "404": "the page of the theme"}
     for folder in FOLDERS:
         for file in sorted([root / folder, *(root / folder).rglob("*")]):
             path = file.relative_to(root).as_posix()

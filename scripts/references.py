@@ -68,7 +68,7 @@ def read_bibliography(file: Path, path: str) -> tuple[dict[str, Entry], list[Pro
         full = [_plain(str(" ".join(p.first_names + p.middle_names + p.prelast_names + p.last_names))) for p in people]
         label = last[0] if len(last) == 1 else " and ".join(last) if len(last) == 2 else f"{last[0]} et al."
         names = full[0] if len(full) == 1 else ", ".join(full[:-1]) + f" and {full[-1]}"
-        url = fields.get("url", "")
+        url = fields.get("url", "").replace(" ", "~")  # which TeX reads as a space
         if "doi" in fields:
             url = f"https://doi.org/{fields['doi']}"
         elif "eprint" in fields:

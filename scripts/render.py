@@ -1,9 +1,9 @@
 """Pages and results become plain Markdown in a stage folder, with every misuse of the authoring forms reported."""
 
 import json
-import posixpath
 from typing import Any
 
+from scripts import frame
 from scripts.body import Body
 from scripts.context import Context
 from scripts.discover import Topic
@@ -22,11 +22,11 @@ class Renderer(Context):
         start = len(self.problems)
         body = Body(self, page, topic).text(page.body, page.line)
         front = {"title": page.title, "description": page.meta.get("summary", "")}
-        front |= {key: page.meta[key] for key in ("tags", "hide", "template") if key in page.meta}
+        front |= {key: page.meta[key] for key in ("hide", "template") if key in page.meta}
         lines = ["---", *(f"{key}: {_yaml(value)}" for key, value in front.items()), "---", ""]
         lines += [f"# {page.title}", ""]
         if topic:
-            lines += [self._topic_line(page, topic), "{: .topic-line }", ""]
+            lines += [frame.topic_line(self.project, page, topic), "{: .topic-line }", ""]
         for problem in sorted(set(self.problems[start:])):
             lines += [
                 '!!! failure "This page has a fault"',
@@ -34,20 +34,12 @@ class Renderer(Context):
                 indented(fenced(str(problem), "text"), "    "),
                 "",
             ]
-        return "\n".join(lines) + body.rstrip("\n") + "\n"
-
-    def _topic_line(self, page: Page, topic: Topic) -> str:
-        level, minutes = page.meta.get("level", ""), page.meta.get("minutes", 0)
-        parts = [topic.part, str(level).capitalize(), f"{minutes} minutes"]
-        needs = []
-        for name in page.meta.get("prerequisites", []):
-            other = self.project.topics.get(name)
-            if other and other.page:
-                path = posixpath.relpath(other.page.path, posixpath.dirname(page.path))
-                needs.append(f"[{other.page.title}]({path})")
-        if needs:
-            parts.append(f"Prerequisites: {', '.join(needs)}")
-        return " · ".join(parts)
+        end = []
+        if topic:
+            end += [frame.path_map(self.project, topic), frame.tags(page)]
+        snippets = [self.project.snippet_of[path] for path in sorted(self.uses.shown.get(page.path, ()))]
+        end.append(frame.colophon(self.project, page, snippets, self.date))
+        return "\n\n".join(["\n".join(lines) + body.rstrip("\n"), *filter(None, end)]) + "\n"
 
     def stage(self) -> dict[str, str]:
         """Every file of the stage: pages, snippets for download as .py and .ipynb, figures."""
@@ -59,16 +51,19 @@ class Renderer(Context):
                 files[topic.page.url] = self.page(topic.page, topic)
             for snippet in topic.snippets.values():
                 files |= self.attachments(snippet)
+        for snippet in [*self.project.loose.values(), *self.project.tests.values()]:
+            files |= self.attachments(snippet)
         files["bibliography.md"] = self._bibliography()
+        files["tags.md"] = frame.tags_page(self.project)
         self._unused()
         return files
 
     def attachments(self, snippet: Snippet) -> dict[str, str]:
         """The files beside a page that belong to one snippet."""
         result = (self.results or {}).get(snippet.path)
-        files = {snippet.path: snippet.source}
+        files = {snippet.url: snippet.source}
         if result and not result.problem:
-            base = snippet.path.removesuffix(".py")
+            base = snippet.url.removesuffix(".py")
             files[f"{base}.ipynb"] = notebook(snippet, result)
             files |= {f"{base}.{figure.name}.svg": figure.svg for figure in result.figures.values()}
         return files
@@ -97,9 +92,10 @@ class Renderer(Context):
 
     def _unused(self) -> None:
         """What no page shows or cites."""
-        for snippet in self.project.snippets:
-            if snippet.path not in self.uses.snippets:
-                self.problems.append(Problem(snippet.path, 0, "no page shows this snippet", "show or delete it"))
+        shown = {path for paths in self.uses.shown.values() for path in paths}
+        for snippet in self.project.snippet_of.values():
+            if snippet.path not in shown:
+                self.problems.append(Problem(snippet.path, 0, "no page shows this file", "show or delete it"))
             result = (self.results or {}).get(snippet.path)
             for name in result.figures if result else ():
                 if (snippet.path, name) not in self.uses.figures:

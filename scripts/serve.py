@@ -22,12 +22,12 @@ from scripts.problems import ROOT, Problem, Stop, counted, report
 from scripts.results import Cache
 from scripts.tex import Tex
 
-RELOAD = b"""<script>
-(() => { let seen; setInterval(async () => { if (document.hidden) return; try {
+RELOAD = b"""(() => { let seen; setInterval(async () => { if (document.hidden) return; try {
   const version = await (await fetch("/.version")).text(); seen ??= version;
   if (version !== seen) location.reload() } catch {} }, 300) })()
-</script></body>"""
-WATCHED = ("modules", "docs", "overrides", "mkdocs.yml")
+"""
+WITH_RELOAD = b'<script src="/.reload.js"></script></body>'
+WATCHED = ("modules", "snippets", "docs", "overrides", "mkdocs.yml")
 
 
 class Preview:
@@ -70,7 +70,7 @@ class Preview:
             self.version += 1
         else:
             problems = []
-        problems += check_site(self.site, stage.renderer.uses)
+        problems += check_site(self.site, stage.renderer.uses, project.address)
         return sorted({*stage.problems, *stage.untold(problems)})
 
     def close(self) -> None:
@@ -95,11 +95,13 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/.version":
             return self._answer(str(self.preview.version).encode(), "text/plain")
+        if self.path == "/.reload.js":  # a file, because the pages allow no other inline script
+            return self._answer(RELOAD, "text/javascript")
         file = Path(self.translate_path(self.path))
         if file.is_dir() and self.path.split("?")[0].endswith("/"):
             file = file / "index.html"
         if file.suffix == ".html" and file.is_file():
-            return self._answer(file.read_bytes().replace(b"</body>", RELOAD), "text/html; charset=utf-8")
+            return self._answer(file.read_bytes().replace(b"</body>", WITH_RELOAD), "text/html; charset=utf-8")
         return super().do_GET()
 
     def _answer(self, body: bytes, kind: str) -> None:

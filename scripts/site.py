@@ -1,35 +1,47 @@
 """From the stage to HTML: the generator (MkDocs), then what is inserted into the pages that it built."""
 
+import base64
 import contextlib
+import hashlib
 import logging
 import os
 import re
 import shutil
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from scripts.discover import Project
-from scripts.pages import read_settings
 from scripts.problems import ROOT, Problem, Stop
 from scripts.tex import Tex, TexError
 
-SKIPPED_ASSETS = {"katex.min.js"}
+SKIPPED_ASSETS = ("/katex.min.js", "/katex.min.css")
 FIGURE = re.compile(r'<p class="figure">\s*(<img [^>]*>)\s*<span class="caption">(.*?)</span>\s*</p>', re.S)
 GLANCE = re.compile(r"<table>(\s*<thead>\s*<tr>\s*)<th[^>]*>At a glance</th>\s*<th[^>]*></th>")
 EMPTY_HEADER = re.compile(r"<th([^>]*)></th>")  # nothing to announce: no header
+SCRIPT = re.compile(r"<script(?![^>]*\b(?:src|type)=)[^>]*>(.*?)</script>", re.S)
+LISTING = re.compile(r'(<div class="language-[^"]*highlight[^"]*")>(.*?</pre>)', re.S)
+WITH_FORMULAS = re.compile(r"<(p|table)>(?=(?:(?!</\1>).)*?data-tex=)", re.S)
+BUNDLE = re.compile(r'<script (src="[^"]*assets/javascripts/bundle)')
+CHARSET = '<meta charset="utf-8">'
+UNUSED = re.compile(r"\.map$|^assets/javascripts/lunr/")  # for debugging the theme, for other languages
 SEARCH_BOX = '<div class="md-search" data-md-component="search" role="dialog">'
 
 
 def write_stage(files: dict[str, str], stage: Path, root: Path = ROOT) -> list[str]:
     """Make the stage folder hold exactly these files and the assets; return what changed. Unchanged files stay."""
     wanted: dict[str, bytes] = {name: text.encode() for name, text in files.items()}
-    linked = (root / "docs/assets").is_symlink()
-    for file in sorted((root / "docs/assets").rglob("*")):
-        if file.is_file() and not file.is_symlink() and not linked and file.name not in SKIPPED_ASSETS:
+    assets = root / "docs/assets"
+    for file in sorted(assets.rglob("*")) if not assets.is_symlink() else ():
+        if file.is_file() and not file.is_symlink():
             wanted[file.relative_to(root / "docs").as_posix()] = file.read_bytes()
+    # one style sheet: each request costs a phone a third of a second
+    formulas = wanted.get("assets/katex/katex.min.css", b"").replace(b"url(fonts/", b"url(katex/fonts/")
+    wanted["assets/site.css"] = formulas + b"\n" + wanted.get("assets/site.css", b"")
+    wanted = {name: data for name, data in wanted.items() if not name.endswith(SKIPPED_ASSETS)}
     changed = []
     for name, data in wanted.items():
         target = stage / name
@@ -49,7 +61,7 @@ def write_stage(files: dict[str, str], stage: Path, root: Path = ROOT) -> list[s
 
 def write_config(project: Project, build: Path) -> Path:
     """The generator's configuration: mkdocs.yml with the curriculum in its navigation."""
-    source, base = project.root / "mkdocs.yml", read_settings(project.root)
+    source, base = project.root / "mkdocs.yml", project.settings
     parts = {part: [topic.page.url for topic in topics if topic.page] for part, topics in project.parts.items()}
     nav: list[Any] = []
     for item in base.get("nav", ["modules"]):
@@ -76,9 +88,15 @@ class _Collector(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def generate(config_file: Path, dirty: bool = False) -> list[Problem]:
-    """Run MkDocs on the stage. With `dirty`, only pages newer than their HTML, and the search index as it was."""
+def generate(config_file: Path, dirty: bool = False, date: str = "") -> list[Problem]:
+    """Run MkDocs on the stage. With `dirty`, only pages newer than their HTML, and the search index as it was.
+
+    `date` is what the site map tells of its pages.
+    """
     os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    clock = os.environ.get("SOURCE_DATE_EPOCH")
+    day = datetime.fromisoformat(f"{date or '1970-01-01'}T00:00:00+00:00")
+    os.environ["SOURCE_DATE_EPOCH"] = str(int(day.timestamp()))  # the time of the build would change every build
     from jinja2 import TemplateError
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
@@ -98,6 +116,8 @@ def generate(config_file: Path, dirty: bool = False) -> list[Problem]:
         collector.messages.append(f"{type(error).__name__}: {error}")
     finally:
         logger.removeHandler(collector)
+        del os.environ["SOURCE_DATE_EPOCH"]
+        os.environ |= {"SOURCE_DATE_EPOCH": clock} if clock is not None else {}
     if kept is not None:
         index.write_bytes(kept)
     # that a dirty build is one, MkDocs says as a warning
@@ -118,14 +138,40 @@ def finish(page: str, tex: Tex) -> str:
     page = GLANCE.sub(r'<table class="glance">\1<th colspan="2">At a glance</th>', page)
     page = EMPTY_HEADER.sub(r"<td\1></td>", page)
     page = page.replace(SEARCH_BOX, f'{SEARCH_BOX[:-1]} aria-label="Search">')
-    return tex.fill(page)
+    page = page.replace('loading="lazy"', 'fetchpriority="high"', 1)  # the first figure is what a reader waits for
+    page = BUNDLE.sub(r"<script defer \1", page)  # no script is needed to read
+    page = LISTING.sub(_with_height, page)
+    screen, heading, rest = page.partition("<h2")  # what is seen first is laid out at once
+    page = tex.fill(screen + heading + WITH_FORMULAS.sub(r"<\1 data-formulas>", rest))
+    return page.replace(CHARSET, f"{CHARSET}\n{policy(page)}", 1)
+
+
+def _with_height(listing: re.Match[str]) -> str:
+    """A listing with the height that it will have, so that the browser can lay it out late, and in keyboard reach."""
+    lines = listing[2].count("\n")
+    code = listing[2].replace("<code>", '<code tabindex="0">', 1)  # a wide one scrolls
+    title = 2 if 'class="filename"' in listing[2] else 0
+    return f'{listing[1]} data-lines style="contain-intrinsic-height: auto {1.03 * lines + title + 1.6:.2f}rem">{code}'
+
+
+def policy(page: str) -> str:
+    """The page's Content-Security-Policy: everything from here, and of inline scripts those that stand in it.
+
+    Formulas are placed by style attributes, which have no hash of their own worth listing; a style cannot load from
+    elsewhere.
+    """
+    hashes = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in SCRIPT.findall(page)}
+    scripts = " ".join(["'self'", *(f"'sha256-{each}'" for each in sorted(hashes))])
+    rules = f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    rules += "; object-src 'none'; base-uri 'none'; form-action 'none'"
+    return f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
 
 
 def finish_site(html: Path, target: Path, tex: Tex, only: Iterable[str] | None = None) -> list[str]:
     """Copy the generator's output, its pages finished; return the names of the files written."""
     names = only if only is not None else [f.relative_to(html).as_posix() for f in html.rglob("*") if f.is_file()]
     written = []
-    for name in sorted(names):
+    for name in sorted(name for name in names if not UNUSED.search(name)):
         source, file = html / name, target / name
         if not source.is_file():
             with contextlib.suppress(FileNotFoundError):

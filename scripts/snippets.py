@@ -39,6 +39,11 @@ class Snippet:
         return self.root / self.path
 
     @property
+    def url(self) -> str:
+        """Where the file lies on the site: docs/ is the site's root."""
+        return self.path.removeprefix("docs/")
+
+    @property
     def stem(self) -> str:
         return Path(self.path).stem
 

@@ -65,9 +65,11 @@ def test(arguments: list[str]) -> int:
 
 
 def lock() -> int:
-    """requirements.txt from requirements.in, with hashes and without the name of any host."""
+    """requirements.txt from requirements.in, with hashes and without the name of any host.
+
+    Its first lines name the options: Dependabot reads them there.
+    """
     command = "pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate"
     command += " --quiet --upgrade"
     files = ["requirements.in", "-o", "requirements.txt"]
-    header = ["--custom-compile-command", "python -m scripts lock"]
-    return subprocess.run([sys.executable, "-m", "uv", *command.split(), *header, *files], cwd=ROOT).returncode
+    return subprocess.run([sys.executable, "-m", "uv", *command.split(), *files], cwd=ROOT).returncode

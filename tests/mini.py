@@ -101,7 +101,7 @@ def make(root: Path, torch: bool = False) -> Path:
     shutil.copytree(ROOT / "overrides", root / "overrides", dirs_exist_ok=True)
     config = (ROOT / "mkdocs.yml").read_text("utf-8")
     start, end = config.index("nav:"), config.index("theme:")
-    nav = "nav:\n  - Home: index.md\n  - modules\n  - bibliography.md\n\n"
+    nav = "nav:\n  - Home: index.md\n  - modules\n  - bibliography.md\n  - tags.md\n\n"
     write(root, "mkdocs.yml", config[:start] + nav + config[end:])
     return root
 

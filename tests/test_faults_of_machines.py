@@ -161,12 +161,11 @@ def test_same_site_with_another_clock_and_other_rights(tmp_path: Path, kept: Pat
             for file in root.rglob("*"):
                 os.utime(file, (0, 0))
             code = "import datetime, os, time; os.sched_setaffinity(0, {0}); os.umask(0o077); now = time.time;"
-            code += "time.time = lambda: now() + 1e8; os.environ['SOURCE_DATE_EPOCH'] = '1'; " + BUILD
+            code += "time.time = lambda: now() + 1e8; " + BUILD
         process = start(root, code)
         printed = process.communicate(timeout=120)[0]
         assert process.returncode == 0, printed
         sites.append(contents(root / "build/site"))
-        sites[-1].pop("sitemap.xml.gz")  # it carries the time at which it was packed
     differing = [name for name in sites[0] if sites[0][name] != sites[1].get(name)]
     assert not differing and sites[0].keys() == sites[1].keys()
 

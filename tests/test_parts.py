@@ -89,7 +89,7 @@ ENTRIES = """@article{erdos1959,
   year = {1959},
   eprint = {1.2}
 }
-@misc{a2020, author = {A, B and C, D and E, F}, title = {T}, year = {2020}, url = {https://x.org/?a=1&b=2}}
+@misc{a2020, author = {A, B and C, D and E, F}, title = {T}, year = {2020}, url = {https://x.org/~a?a=1&b=2}}
 """
 
 
@@ -102,7 +102,7 @@ def test_bibliography(tmp_path: Path) -> None:
     expected = 'Paul Erdős and Alfréd Rényi (1959). <a href="https://arxiv.org/abs/1.2">On Random Graphs</a>'
     assert entries["erdos1959"].markup() == f"{expected}. Publ. Math. 6, 290–297, arXiv:1.2."
     assert entries["a2020"].citation == "A et al., 2020"
-    assert 'href="https://x.org/?a=1&amp;b=2"' in entries["a2020"].markup()
+    assert 'href="https://x.org/~a?a=1&amp;b=2"' in entries["a2020"].markup()
     assert entries["a2020"].line == 10
 
 
