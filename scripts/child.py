@@ -36,6 +36,10 @@ def run(job: dict[str, Any]) -> None:
     folder = Path(job["folder"])
     _limit(job, folder)
     _redirect(folder)
+    if sys.platform == "linux":
+        from scripts import confine
+
+        confine.write_only_below(str(folder), "/dev")
     files = watch(Path(job["root"]), folder, Path(job["script"]))
     os.chdir(folder / "work")
     os.environ["HOME"] = os.environ["TMPDIR"] = str(folder / "work")

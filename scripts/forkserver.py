@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from scripts import child
+from scripts import child, confine
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -26,6 +26,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 def main(descriptor: int, modules: list[str]) -> None:
     connection = socket.socket(fileno=descriptor)
     libc = ctypes.CDLL(None)
+    confine.leave_network()
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no server outlives its builder
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # a process that a snippet left behind comes to us
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the builder decides what Ctrl-C means

@@ -1,5 +1,6 @@
 """Faults of snippets (F04 to F15, F31), one by one: what is refused, what is said, and what survives."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import snippets, verdict
+from scripts import confine, snippets, verdict
 from scripts.discover import discover
 from scripts.execute import Runner
 from scripts.problems import ROOT
@@ -212,6 +213,58 @@ def test_secrets_are_out_of_reach(root: Path, monkeypatch: pytest.MonkeyPatch) -
         "assert 'SECRET_TOKEN' not in os.environ\nassert Path.home() == Path.cwd() == Path(os.path.expanduser('~'))\n"
     )
     assert run(root, look).problem is None
+
+
+def test_compiled_code_and_other_programs_write_below_their_folder_only(root: Path) -> None:
+    target = root / "modules/out"
+    source = f"""import ctypes, os, subprocess
+libc, out = ctypes.CDLL(None), {str(target)!r}
+by_c = libc.open(os.fsencode(out), os.O_WRONLY | os.O_CREAT, 0o644)
+by_program = subprocess.run(["touch", out], capture_output=True).returncode
+moved = libc.rename(os.fsencode({str(root / PAGE_PATH)!r}), b"page")
+signal = libc.kill(os.getppid(), 0)
+inside = libc.open(b"inside", os.O_WRONLY | os.O_CREAT, 0o644)
+os.makedirs("a/b")
+os.rename("inside", "a/b/c")"""
+    result = run(root, source)
+    assert result.problem is None, result.problem
+    if confined():
+        names = ("by_c", "by_program", "moved", "signal")
+        assert [result.values[name] for name in names] == [-1, 1, -1, -1]
+        assert not target.exists() and (root / PAGE_PATH).exists()
+    assert result.values["inside"] > 0
+
+
+def test_other_programs_reach_no_network(root: Path) -> None:
+    code = 'import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.connect(("192.0.2.1", 53))'
+    source = f"import subprocess, sys\ncode = {code!r}\n"
+    source += (
+        "said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stderr[-200:].strip()"
+    )
+    result = run(root, source)
+    assert result.problem is None
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if confine.leave_network() else 1)
+    if os.waitpid(pid, 0)[1] == 0:
+        assert str(result.values["said"]).endswith("Network is unreachable")
+
+
+def confined() -> bool:
+    """Whether this machine has Landlock, tried in a process of its own."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if confine.write_only_below("/dev") else 1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def test_confinement_costs_next_to_nothing(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        started = time.perf_counter()
+        confine.write_only_below(str(tmp_path), "/dev")
+        os._exit(0 if time.perf_counter() - started < 0.005 else 1)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_loopback_is_allowed(root: Path) -> None:
