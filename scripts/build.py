@@ -169,11 +169,7 @@ def build(options: Options) -> int:
         stage = render(project, results, tex)
         if options.only:
             return _report_only(stage, options.only)
-        try:
-            finished, problems, changed = to_html(stage, folder, tex)
-        except Stop:  # there is no site; what was found before is told all the same
-            report(stage.problems)
-            raise
+        finished, problems, changed = to_html(stage, folder, tex)
         problems = sorted({*stage.problems, *problems})
         if problems:
             count = report(problems)

@@ -16,11 +16,9 @@ from scripts.problems import ROOT, refusal
 from scripts.tex import Tex
 from tests import mini
 from tests.conftest import Build
+from tests.faults import BUILD
 from tests.mini import NUMPY_PATH, PAGE_PATH
 from tests.test_build import contents
-
-BUILD = "import sys; from pathlib import Path; from scripts import build; from scripts.__main__ import guarded;"
-BUILD += "sys.exit(guarded(lambda: build.build(build.Options(root=Path(sys.argv[1])))))"
 
 
 def start(root: Path, code: str = BUILD) -> "subprocess.Popen[str]":

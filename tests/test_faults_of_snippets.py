@@ -1,6 +1,7 @@
 """Faults of snippets (F04 to F15, F31), one by one: what is refused, what is said, and what survives."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from scripts.problems import ROOT
 from scripts.results import Cache, Result
 from tests import mini
 from tests.conftest import Build
+from tests.faults import BUILD
 from tests.mini import PAGE_PATH
 
 OTHER = "modules/stats/mean/mean_other.py"
@@ -141,13 +143,13 @@ def test_one_endless_line(root: Path) -> None:
 DAEMON = """
 import os, time
 if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        os.closerange(0, 256)
-        if os.fork() == 0:
-            os.execvp("sleep", ["sleep", "{inner}"])
-        os.execvp("sleep", ["sleep", "{outer}"])
-    os._exit(0)
+    for _ in range(4):  # each the parent of the next, none in the session of the one before
+        os.setsid()
+        if os.fork():
+            os.closerange(0, 256)
+            os.execvp("sleep", ["sleep", "{unique}"])
+    os.closerange(0, 256)
+    os.execvp("sleep", ["sleep", "{unique}"])
 time.sleep(0.2)
 """
 
@@ -164,30 +166,33 @@ def alive(*arguments: str) -> list[str]:
     return found
 
 
-def test_nothing_survives_that_detaches_twice(root: Path) -> None:
-    unique = time.time_ns() % 10**6
-    inner, outer = f"98761.{unique}", f"98762.{unique}"
-    assert run(root, DAEMON.format(inner=inner, outer=outer)).problem is None
-    assert not alive(inner, outer)
+def test_nothing_survives_that_detaches_itself(root: Path) -> None:
+    unique = f"98761.{time.time_ns() % 10**6}"
+    assert run(root, DAEMON.format(unique=unique)).problem is None
+    assert not alive(unique)
 
 
-@pytest.mark.parametrize("signal", ["KILL", "INT"])
-def test_nothing_survives_an_interrupted_build(root: Path, signal: str) -> None:
-    """The builder alone is ended while a snippet runs that has started processes."""
+@pytest.mark.parametrize(("number", "group"), [(signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGINT, True)])
+def test_nothing_survives_an_interrupted_build(root: Path, number: signal.Signals, group: bool) -> None:
+    """The build is ended while a snippet runs that has started processes."""
     unique = f"98763.{time.time_ns() % 10**6}"
     run_it = f'import subprocess\nsubprocess.Popen(["sleep", "{unique}"], start_new_session=True)\n'
     mini.write(root, OTHER, f'"""A."""\n{run_it}subprocess.run(["sleep", "{unique}"])\nassert True\n')
-    code = "import sys; from pathlib import Path; from scripts import build; from scripts.__main__ import guarded;"
-    code += "sys.exit(guarded(lambda: build.build(build.Options(root=Path(sys.argv[1])))))"
-    command = [sys.executable, "-c", code, str(root)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILD, str(root)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     limit = time.monotonic() + 60
     while len(alive(unique)) < 2 and time.monotonic() < limit:
         time.sleep(0.05)
     assert len(alive(unique)) == 2
-    subprocess.run(["kill", f"-{signal}", str(process.pid)], check=True)
+    os.killpg(process.pid, number) if group else os.kill(process.pid, number)
     printed = process.communicate(timeout=20)[0]
-    if signal == "INT":
+    if number == signal.SIGINT:
         assert process.returncode == 130
         assert printed.splitlines()[-1] == "Stopped; the site published before is unchanged."
         assert "Traceback" not in printed
