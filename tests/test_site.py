@@ -320,3 +320,17 @@ def test_printed(browser: Browser, address: str, theme: str) -> None:
     cut = "[...document.querySelectorAll('.highlight code')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
     assert page.evaluate(cut) == 0
     page.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("path", TOPICS)
+def test_a_link_leads_to_its_section(page: Page, address: str, path: str, width: int) -> None:
+    """Also where what lies between has not been laid out yet."""
+    page.set_viewport_size({"width": width, "height": 800})
+    for anchor in ("exercises", "definition", "further-reading"):
+        page.goto(f"{address}{path}#{anchor}")
+        page.wait_for_timeout(500)
+        top = page.evaluate(f"document.getElementById('{anchor}').getBoundingClientRect().top")
+        last = page.evaluate("innerHeight + scrollY >= document.body.scrollHeight - 2")
+        assert 0 <= top < 200 or (last and top < 800), (anchor, top)
