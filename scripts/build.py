@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from scripts import __version__, offline, site
-from scripts.check import OFFLINE, check_site
+from scripts.check import check_site
 from scripts.discover import Project, discover
 from scripts.execute import Runner
 from scripts.frame import made
@@ -172,7 +172,7 @@ def build(options: Options) -> int:
             print(f"\n{counted(count)}; {was}.")
             return 1
         if changed:
-            offline.bundle(finished, finished / OFFLINE)
+            offline.bundle(finished, finished / offline.NAME)
             publish(finished, folder)
             (folder / "published.json").write_text(_stage_digest(folder), "utf-8")
         seconds = time.perf_counter() - started
