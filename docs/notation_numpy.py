@@ -46,12 +46,16 @@ def numeric_rows(x: Array, y: Array, w: Array, b: Array) -> dict[str, Array]:
 
 
 def shape_after_step(b: Array, grad_b: Array | float, in_place: bool = False) -> str:
-    """Return the shape of b - 0.1 * grad_b, or "error" if NumPy refuses it."""
-    out = b.copy() if in_place else None  # as for b -= 0.1 * grad_b
+    """Return the shape of b after a step, or "error" if NumPy refuses the step."""
+    b = b.copy()
     try:
-        return str(np.subtract(b, 0.1 * grad_b, out=out).shape)
+        if in_place:
+            b -= 0.1 * grad_b
+        else:
+            b = b - 0.1 * grad_b
     except ValueError:
         return "error"
+    return str(b.shape)
 
 
 if __name__ == "__main__":
@@ -76,16 +80,19 @@ if __name__ == "__main__":
 
     # In the notation of many courses dz lacks the 1/N of the mean, and db has it.
     dz, dz_c = n * in_rows["dL/dZ"], n * in_columns["dL/dZ"]
+    db_c = dz_c.sum(axis=1, keepdims=True) / n
+    db_python = sum(dz_c) / n  # Python's sum adds up the rows, which are the units
     shape_b = str(b_c.shape)
-    right = shape_after_step(b_c, dz_c.sum(axis=1, keepdims=True) / n)
+    right = shape_after_step(b_c, db_c)
     not_kept = shape_after_step(b_c, dz_c.sum(axis=1) / n)
-    by_python = shape_after_step(b_c, sum(dz_c) / n)  # Python's sum adds up the rows
+    by_python = shape_after_step(b_c, db_python)
     both_axes = shape_after_step(b_c, dz_c.sum() / n)
     print(f"columns, b {shape_b} after a step: {right}, no keepdims {not_kept},")
     print(f"  sum(dz) {by_python}, dz.sum() {both_axes} with one number for all units")
-    in_place = shape_after_step(b_c, sum(dz_c) / n, in_place=True)
+    in_place = shape_after_step(b_c, db_python, in_place=True)
     print(f"  sum(dz) as b -= ...: {in_place}")
-    rows_python = shape_after_step(b, sum(dz) / n)
+    db = sum(dz) / n
+    rows_python = shape_after_step(b, db)
     rows_wrong = shape_after_step(b, dz.sum(axis=1) / n)
     print(f"rows, b {b.shape} after a step: sum(dz) {rows_python}, axis=1 {rows_wrong}")
 
@@ -98,8 +105,11 @@ if __name__ == "__main__":
     assert all(numeric[k].shape == in_rows[k].shape for k in numeric)
     assert right == both_axes == shape_b and in_place == "error"
     assert (not_kept, by_python) == ("(3, 3)", "(3, 5)")  # no error, but not b's shape
-    grad_b_c = dz_c.sum(axis=1, keepdims=True) / n
-    assert np.allclose(grad_b_c, in_columns["dL/db"], atol=1e-14)
-    assert np.allclose(sum(dz) / n, in_rows["dL/db"], atol=1e-14)
+    one_example = w_c @ x_c[:, :1] + (b_c - 0.1 * db_python)
+    assert one_example.shape == (d_out, n)  # one example in, a batch of outputs out
+    assert np.allclose(db_c, in_columns["dL/db"], atol=1e-14)
+    assert np.allclose(db, in_rows["dL/db"], atol=1e-14)
     assert (rows_python, rows_wrong) == (str(b.shape), "error")
     assert np.allclose(vector_jacobian, in_rows["dL/dW"].ravel(), atol=1e-14)
+    assert jacobian_shape == str((n * d_out, d_in * d_out))
+    assert nonzero_entries == n * d_in * d_out == jacobian_entries / d_out

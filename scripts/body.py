@@ -5,7 +5,7 @@ import posixpath
 import re
 
 from scripts import frame
-from scripts.check import OFFLINE, REFUSED, SCHEME
+from scripts.check import REFUSED, SCHEME
 from scripts.context import Context
 from scripts.discover import Topic
 from scripts.markdown import Token, fenced, indented, literal, rewrite
@@ -17,7 +17,7 @@ from scripts.tex import TexError
 
 VALUE = re.compile(r"\s*(?:(?P<folder>[\w./-]+)/)?(?P<stem>\w+)\.(?P<name>\w+)(?::(?P<spec>[^{}]*?))?\s*")
 CITED = re.compile(r"\s*@(?P<key>[\w:.-]+?)(?:,\s*(?P<place>.+?))?\s*")
-GENERATED = {"docs/bibliography.md", "docs/tags.md"}
+GENERATED = {"docs/bibliography.md", "docs/tags.md", "docs/offline.zip"}
 HEADING = re.compile(r" {0,3}#{1,6} ")
 
 
@@ -179,10 +179,6 @@ class Body:
         if token.kind == "image" and not token["text"].strip():
             return self.problem(token.line, "image without alt text", "say what one sees")
         text = self.text(token["text"], token.line)
-        if posixpath.normpath(posixpath.join(self.folder, target)) == f"docs/{OFFLINE}":
-            # made after the generator has run, which would miss it
-            here = self.page.url.removesuffix("index.md").removesuffix(".md")
-            return f'<a href="{posixpath.relpath(OFFLINE, here or ".")}" download>{text}</a>'
         new = self.destination(token["target"], token.line)
         bang = "!" if token.kind == "image" else ""
         return f"{bang}[{text}]({new}" + (f' "{title}")' if title else ")")

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from scripts import __version__, offline, site
-from scripts.check import OFFLINE, check_site
+from scripts.check import check_site
 from scripts.discover import Project, discover
 from scripts.execute import Runner
 from scripts.frame import made
@@ -120,7 +120,6 @@ def facts(project: Project, results: dict[str, Result], root: Path) -> dict[str,
         "topics": len(project.topics),
         "parts": len(project.parts),
         "snippets": len(project.snippets),
-        "recipes": sum(path.startswith("snippets/") for path in project.loose),
         "figures": sum(len(r.figures) for r in results.values()),
         "asserts": sum(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree)),
         "tests": sum(len(re.findall(r"^ *def test_", file.read_text("utf-8", "replace"), re.M)) for file in tests),
@@ -178,7 +177,7 @@ def build(options: Options) -> int:
             print(f"\n{counted(count)}; {was}.")
             return 1
         if changed:
-            offline.bundle(finished, finished / OFFLINE)
+            offline.bundle(finished, finished / offline.NAME)
             publish(finished, folder)
             (folder / "published.json").write_text(_stage_digest(folder), "utf-8")
         count = report(r.problem for r in results.values() if r.problem)

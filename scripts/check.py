@@ -18,7 +18,6 @@ SCHEME = re.compile(r"(?:javascript|vbscript|data:text)\b", re.I)
 ACTIVE = re.compile(rf"<({'|'.join(sorted(REFUSED))})(?![\w-])", re.I)
 LOADS = {"src", "poster", "data", "background", "ping", "action", "formaction", "xlink:href"}
 STYLE_URL = re.compile(r"url\(\s*['\"]?([^'\")]+)")
-OFFLINE = "offline.zip"
 LOADING_LINKS = {"stylesheet", "preload", "icon", "modulepreload"}
 
 
@@ -65,7 +64,6 @@ def check_site(site: Path, uses: Uses, address: str = "") -> list[Problem]:
     """Problems of a built site. `address`: where it will be served, when that is known."""
     base = urlsplit(address).path
     files = {file.relative_to(site).as_posix() for file in site.rglob("*") if file.is_file()}
-    files.add(OFFLINE)  # made last, of a site without problems
     built = {name: read(site / name) for name in sorted(files) if name.endswith(".html")}
     found = []
     for name, page in built.items():

@@ -76,11 +76,11 @@ def make() -> None:
     if not VENV.exists() and shutil.disk_usage(ROOT).free < NEEDED_BYTES:
         raise SetUpError(f"the environment needs {NEEDED_BYTES // 1000**3} GB of disk; make room and try again.")
     print("Making .venv: about two minutes, 3 GB, this once.", flush=True)
-    MARK.unlink(missing_ok=True)
     try:
         venv.create(VENV, with_pip=True, clear=not is_complete() and not PYTHON.is_file())
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise SetUpError(f"the folder .venv could not be made: {error}; is Python's venv module installed?") from None
+    MARK.unlink(missing_ok=True)
     print("  PyTorch (CPU build) ...", flush=True)
     _install_torch()
     print("  the locked requirements ...", flush=True)

@@ -7,20 +7,21 @@ import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scripts.check import OFFLINE, resolve
+from scripts.check import resolve
 
-FOLDER = "deep-learning-foundations"
+NAME, FOLDER = "offline.zip", "deep-learning-foundations"
+EMPTY = "PK\x05\x06" + "\0" * 18  # stands in the stage, so that pages can link to what is made last
 LINK = re.compile(r'(<(?:a|link)\b[^>]*? href=")([^"]*)(")')
-POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n?')
-BUNDLE = re.compile(r'<script src="([^"]*)assets/javascripts/bundle')
-WEB_ONLY = {"404.html", "sitemap.xml", "sitemap.xml.gz", OFFLINE}
+HOSTED = re.compile(r'<(?:meta http-equiv="Content-Security-Policy"|link rel="preload")[^>]*>\n?')
+BUNDLE = re.compile(r'<script defer src="([^"]*)assets/javascripts/bundle')
+WEB_ONLY = {"404.html", "sitemap.xml", "sitemap.xml.gz", NAME}
 STORED = {".woff2", ".png", ".gz"}  # compressed already
 
 
 def page(text: str, name: str) -> str:
     """The page for a browser that opens a file: no folder stands for its index.html.
 
-    The policy goes, because for files there is no origin that it could name. The worker that searches becomes a frame.
+    The policy and the preloads go: a file has no origin that they could name. The worker that searches becomes a frame.
     """
 
     def full(match: re.Match[str]) -> str:
@@ -30,8 +31,9 @@ def page(text: str, name: str) -> str:
         target = posixpath.relpath(resolve(name, parts.path), posixpath.dirname(name))
         return f"{match[1]}{target}{'#' + parts.fragment if parts.fragment else ''}{match[3]}"
 
-    text = POLICY.sub("", LINK.sub(full, text))
-    return BUNDLE.sub(lambda m: f'<script src="{m[1]}assets/javascripts/iframe-worker.js"></script>\n{m[0]}', text)
+    text = HOSTED.sub("", LINK.sub(full, text))
+    worker = r'<script defer src="\1assets/javascripts/iframe-worker.js"></script>'
+    return BUNDLE.sub(rf"{worker}\n\g<0>", text)
 
 
 def search_index(text: str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hashlib
+import itertools
 import logging
 import os
 import re
@@ -140,18 +141,24 @@ def finish(page: str, tex: Tex) -> str:
     page = page.replace(SEARCH_BOX, f'{SEARCH_BOX[:-1]} aria-label="Search">')
     page = page.replace('loading="lazy"', 'fetchpriority="high"', 1)  # the first figure is what a reader waits for
     page = BUNDLE.sub(r"<script defer \1", page)  # no script is needed to read
-    page = LISTING.sub(_with_height, page)
+    number = itertools.count()
+    page = LISTING.sub(lambda listing: _listing(listing, next(number)), page)
     screen, heading, rest = page.partition("<h2")  # what is seen first is laid out at once
     page = tex.fill(screen + heading + WITH_FORMULAS.sub(r"<\1 data-formulas>", rest))
     return page.replace(CHARSET, f"{CHARSET}\n{policy(page)}", 1)
 
 
-def _with_height(listing: re.Match[str]) -> str:
-    """A listing with the height that it will have, so that the browser can lay it out late, and in keyboard reach."""
-    lines = listing[2].count("\n")
-    code = listing[2].replace("<code>", '<code tabindex="0">', 1)  # a wide one scrolls
-    title = 2 if 'class="filename"' in listing[2] else 0
-    return f'{listing[1]} data-lines style="contain-intrinsic-height: auto {1.03 * lines + title + 1.6:.2f}rem">{code}'
+def _listing(listing: re.Match[str], number: int) -> str:
+    """A listing with a button to copy it, and with the height that it will have, so that its layout can wait.
+
+    The theme's own buttons stand in landmarks without names, and come only when a script has run.
+    """
+    name, inside = f"__listing_{number}", listing[2]
+    lines = inside.count("\n") + (2 if 'class="filename"' in inside else 0)
+    button = f'<button class="md-code__button" title="Copy to clipboard" data-clipboard-target="#{name}"'
+    button = f'<span class="md-code__nav">{button} data-md-type="copy"></button></span>'
+    code = inside.replace("<code>", f'{button}<code id="{name}" tabindex="0">', 1)  # a wide one scrolls
+    return f'{listing[1]} data-lines style="contain-intrinsic-height: auto {1.03 * lines + 1.6:.2f}rem">{code}'
 
 
 def policy(page: str) -> str:

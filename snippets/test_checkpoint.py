@@ -223,7 +223,7 @@ def killed(tmp_path_factory):
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-W", "error", folder / "script.py", folder],
+        [sys.executable, folder / "script.py", folder],
         env=environment,
         capture_output=True,
         text=True,
@@ -344,12 +344,19 @@ def test_a_failed_write_leaves_the_old_file_whole(folder, monkeypatch, failing):
 def test_a_file_is_flushed_before_its_rename_and_the_folder_after(
     tmp_path, monkeypatch
 ):
-    events = []
-    fsync, replace = os.fsync, os.replace
+    events, written = [], []
+    fsync, replace, torch_save = os.fsync, os.replace, torch.save
+
+    def buffered_save(content, file):
+        torch_save(content, memory := io.BytesIO())
+        written.append(memory.getvalue())
+        file.write(written[0][:-99])
+        file.write(written[0][-99:])  # stays in the buffer of the file object
 
     def watched_fsync(descriptor):
-        mode = os.fstat(descriptor).st_mode
-        events.append("folder" if stat.S_ISDIR(mode) else "file")
+        found = os.fstat(descriptor)
+        events.append("folder" if stat.S_ISDIR(found.st_mode) else "file")
+        assert events[-1] == "folder" or found.st_size == len(written[0])
         fsync(descriptor)
 
     def watched_replace(source, target):
@@ -358,6 +365,7 @@ def test_a_file_is_flushed_before_its_rename_and_the_folder_after(
         assert read(Path(source))["step"] == 5  # whole, under its other name
         replace(source, target)
 
+    monkeypatch.setattr(torch, "save", buffered_save)
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", watched_replace)
     save(tmp_path, 5, new_parts())
@@ -623,6 +631,14 @@ def test_a_checkpoint_of_one_device_resumes_on_another(tmp_path, source, target)
     for state in moved["optimizer"].state.values():
         assert state["exp_avg"].device.type == target
     steps(moved, 1)
+
+
+def test_a_file_from_a_gpu_is_read_onto_the_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    save(tmp_path, 1, new_parts())  # now as if its tensors had been on a GPU
+    content = read(saved(tmp_path)[0][1])
+    assert content["parts"]["model"]["0.weight"].device.type == "cpu"
+    assert content["rng"]["cpu"].device.type == "cpu"  # torch would refuse another
 
 
 def test_a_resumed_state_is_a_copy_of_the_file(folder):

@@ -36,7 +36,7 @@ def test_page_holds_code_output_figure_value_and_citation(root: Path, run_build:
     html = (folder / "index.html").read_text()
     assert '<data value="2.0" title="middle in mean_numpy.py">2.0</data>' in html
     assert "mean: 2.0" in html
-    assert '<img alt="A rising line" height="192" loading="lazy" src="mean_numpy.line.svg" width="384" />' in html
+    assert '<img alt="A rising line" height="192" fetchpriority="high" src="mean_numpy.line.svg" width="384" />' in html
     assert "<figcaption>How far does it rise?</figcaption>" in html
     assert '<a href="../../../bibliography/#gauss1809">Gauss, 1809</a>, Section 1' in html
     assert 'class="katex"' in html
@@ -270,3 +270,113 @@ def test_stage_forgets_what_is_gone(root: Path) -> None:
 def test_topic_that_is_not_there(root: Path) -> None:
     with pytest.raises(Stop, match=r"no topic 'stats/maen' \(did you mean 'stats/mean'\?\)"):
         build.build(build.Options(root=root, only="stats/maen"))
+
+
+@pytest.mark.parametrize(
+    "text", ["site_url: https://example.org/site/\nrepo_url: https://github.com/example/site\n", ""]
+)
+def test_addresses_appear_only_when_they_are_set(root: Path, run_build: Build, text: str) -> None:
+    (root / "mkdocs.yml").write_text(text + (root / "mkdocs.yml").read_text())
+    code, printed = run_build(root)
+    assert code == 0, printed
+    page = (root / "build/site/modules/stats/mean/index.html").read_text()
+    edit = 'href="https://github.com/example/site/edit/main/modules/stats/mean/index.md"'
+    report = 'href="https://github.com/example/site/issues/new?title=Error%20on%20the%20page%3A%20Mean'
+    source = 'href="https://github.com/example/site/blob/main/modules/stats/mean/mean_numpy.py"'
+    canonical = '<link rel="canonical" href="https://example.org/site/modules/stats/mean/">'
+    for expected in (edit, report, source, canonical):
+        assert (expected in page) == bool(text), expected
+    assert 'data-md-component="source"' not in page, "the theme would ask another host for stars"
+    assert "example.org" not in "".join(f.read_text() for f in (root / "build/site").rglob("*.html")) or text
+
+
+def test_a_page_says_where_it_stands_and_what_it_was_made_with(
+    root: Path, run_build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(86400 * 365))
+    for name in ("median", "mode"):
+        needs = "mean" if name == "median" else "median"
+        page = f"---\ntitle: The {name}\nsummary: It.\nprerequisites: [stats/{needs}]\nlevel: beginner\nminutes: 5\n"
+        page += "tags: [basics, order statistics]\n---\n\n[Two](two.py)\n"
+        mini.write(root, f"modules/stats/{name}/index.md", page)
+        mini.write(
+            root, f"modules/stats/{name}/two.py", '"""Two is two."""\n\nimport numpy\n\nassert numpy.size(2) == 1\n'
+        )
+    lines = "".join(f"      - {{path: stats/{name}, frameworks: [numpy]}}\n" for name in ("median", "mode"))
+    curriculum = root / "modules/curriculum.yml"
+    curriculum.write_text(curriculum.read_text() + lines)
+    code, printed = run_build(root)
+    assert code == 0, printed
+    read = {name: (root / f"build/site/modules/stats/{name}/index.html").read_text() for name in ("mean", "mode")}
+    here = '<span aria-current="page">The mode</span>'
+    steps = ["<b>First</b>", '<a href="../mean/">Mean</a>', "<b>Then</b>", '<a href="../median/">', here]
+    shown = read["mode"][read["mode"].index('<nav class="path"') :]
+    places = [shown.index(step) for step in steps]
+    assert places == sorted(places)
+    assert "Leads to" not in read["mode"] and '<b>Leads to</b><ul><li><a href="../median/">' in read["mean"]
+    assert 'href="../../../tags/#order-statistics">order statistics</a>' in read["mode"]
+    python = ".".join(map(str, sys.version_info[:2]))
+    assert f"Run with Python {python}, NumPy 2" in read["mode"]
+    assert "on a CPU with one thread, from the sources of 1971-01-01." in read["mode"]
+    tags = (root / "build/site/tags/index.html").read_text()
+    assert '<span id="order-statistics">order statistics</span>' in tags
+    assert tags.count('href="../modules/stats/mode/">The mode</a>') >= 2  # under both its tags
+
+
+def test_the_policy_names_each_inline_script(root: Path, run_build: Build) -> None:
+    import base64
+    import hashlib
+    import re
+
+    run_build(root)
+    for file in (root / "build/site").rglob("*.html"):
+        page = file.read_text()
+        policies = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+        assert len(policies) == 1, file
+        assert page.index("Content-Security-Policy") < page.index("<script")
+        inline = re.findall(r"<script>(.*?)</script>", page, re.S)
+        assert inline
+        for script in inline:
+            digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in policies[0], (file, script[:80])
+        rules = dict(rule.strip().split(" ", 1) for rule in policies[0].split(";"))
+        assert rules["default-src"] == "'self'" and "unsafe" not in rules["script-src"]
+
+
+def test_recipes_are_run_and_shown_with_their_tests(root: Path, run_build: Build) -> None:
+    mini.write(root, "snippets/double.py", '"""Twice as much."""\n\ntwo = 2 * 1\nprint("two:", two)\nassert two == 2\n')
+    mini.write(root, "snippets/test_double.py", "def test_double():\n    assert True\n")
+    page = (
+        "---\ntitle: Recipes\nsummary: Some.\n---\n\nOf {{ snippets/double.two }}.\n\n[Double](../snippets/double.py)\n"
+    )
+    mini.write(root, "docs/recipes.md", page)
+    mini.edit(root, "mkdocs.yml", "  - tags.md", "  - tags.md\n  - recipes.md")
+    code, printed = run_build(root)
+    assert code == 1 and "snippets/test_double.py: no page shows this file" in printed
+    (root / "docs/recipes.md").write_text(page + "\n[Its tests](../snippets/test_double.py)\n")
+    code, printed = run_build(root)
+    assert code == 0, printed
+    html = (root / "build/site/recipes/index.html").read_text()
+    assert "two: 2" in html and 'title="two in double.py">2</data>' in html
+    assert 'href="../snippets/double.ipynb"' in html and 'href="../snippets/test_double.ipynb"' not in html
+    (root / "docs/recipes.md").write_text(page + "\n{{ snippets/test_double.x }}\n")
+    assert "is a test: it gives no values" in run_build(root)[1]
+
+
+def test_the_zip_is_the_same_each_time_and_whole(root: Path, run_build: Build) -> None:
+    import zipfile
+
+    run_build(root)
+    one = (root / "build/site/offline.zip").read_bytes()
+    shutil.rmtree(root / "build")
+    run_build(root)
+    assert (root / "build/site/offline.zip").read_bytes() == one
+    with zipfile.ZipFile(root / "build/site/offline.zip") as bundled:
+        assert bundled.testzip() is None
+        names = {name.removeprefix("deep-learning-foundations/") for name in bundled.namelist()}
+        page = bundled.read("deep-learning-foundations/modules/stats/mean/index.html").decode()
+    site = {f.relative_to(root / "build/site").as_posix() for f in (root / "build/site").rglob("*") if f.is_file()}
+    assert names == site - {"404.html", "sitemap.xml", "sitemap.xml.gz", "offline.zip", "search/search_index.json"} | {
+        "search/search_index.js"
+    }
+    assert 'href="../../../bibliography/index.html#gauss1809"' in page and "Content-Security-Policy" not in page

@@ -40,7 +40,8 @@ def test_an_edit_of_text_shows(preview: serve.Preview, root: Path, address: str)
     mini.edit(root, PAGE_PATH, "The **mean**", "Every **mean**")
     assert preview.refresh() == []
     assert "Every <strong>mean</strong>" in fetch(address + URL)
-    assert "location.reload()" in fetch(address + URL)
+    assert '<script src="/.reload.js">' in fetch(address + URL), "the policy allows no other inline script"
+    assert "location.reload()" in fetch(address + ".reload.js")
     assert fetch(address + ".version") != version
     assert (preview.site / "index.html").stat().st_mtime_ns == home, "the home page was not touched"
 
