@@ -5,9 +5,10 @@ import posixpath
 import re
 
 from scripts import frame
+from scripts.check import REFUSED, SCHEME
 from scripts.context import Context
 from scripts.discover import Topic
-from scripts.markdown import Token, fenced, indented, rewrite
+from scripts.markdown import Token, fenced, indented, literal, rewrite
 from scripts.pages import Page
 from scripts.problems import Problem, nearest
 from scripts.results import Figure
@@ -16,7 +17,6 @@ from scripts.tex import TexError
 
 VALUE = re.compile(r"\s*(?:(?P<folder>[\w./-]+)/)?(?P<stem>\w+)\.(?P<name>\w+)(?::(?P<spec>[^{}]*?))?\s*")
 CITED = re.compile(r"\s*@(?P<key>[\w:.-]+?)(?:,\s*(?P<place>.+?))?\s*")
-REFUSED = {"script", "iframe", "object", "embed", "form", "link", "meta", "base", "style"}
 GENERATED = {"docs/bibliography.md", "docs/tags.md", "docs/offline.zip"}
 HEADING = re.compile(r" {0,3}#{1,6} ")
 
@@ -53,9 +53,14 @@ class Body:
             case "dollar":
                 return self.problem(token.line, "a $ without its partner", r"write \$ for the sign")
             case "value":
-                return self.value(token["value"], token.line, plain)
+                shown = self.value(token["value"], token.line, plain)
+                return literal(shown) if plain else shown
             case "cite":
                 return self.citation(token["cite"], token.line)
+            case "comment":
+                return ""  # where it ends, Markdown and browsers do not agree
+            case "definition" | "reference":
+                self.problem(token.line, "a reference link", "write the link out: [text](target)")
             case "tag":
                 self.tag(token)
             case "image" | "link":
@@ -64,7 +69,9 @@ class Body:
 
     def tag(self, token: Token) -> None:
         name, attributes = token["tag"].lstrip("/").lower(), token["attributes"]
-        if name in REFUSED or re.search(r"\bon\w+\s*=|javascript:", attributes, re.I):
+        # browsers skip white space and resolve entities before they look for a scheme
+        address = re.sub(r"[\x00-\x20]", "", html.unescape(attributes))
+        if name in REFUSED or re.search(r"\bon\w+\s*=", attributes, re.I) or SCHEME.search(address):
             self.problem(token.line, f"<{name}> with active content", "write Markdown")
 
     def formula(self, token: Token) -> str:
@@ -124,7 +131,7 @@ class Body:
                     )
                 return "1"  # as good as any: nothing has run
             if result.problem:
-                return _mark(f"no value {name!r}: {snippet.path} failed")
+                return _mark(f"no value {name!r}: {snippet.path} gave no result")
             if name not in result.values:
                 return self.problem(line, f"{snippet.path} has no value {name!r}", nearest(name, result.values))
             value, source = result.values[name], f"{name} in {posixpath.basename(snippet.path)}"
@@ -136,7 +143,7 @@ class Body:
             shown = "\u2212" + shown[1:]  # a minus sign, as in the formulas
         if plain:
             return shown
-        return f'<data value="{html.escape(repr(value))}" title="{html.escape(source)}">{html.escape(shown)}</data>'
+        return f'<data value="{literal(repr(value))}" title="{html.escape(source)}">{literal(shown)}</data>'
 
     def snippet(self, target: str, line: int) -> Snippet | str:
         """The snippet that a page names, or the text that reports why there is none."""
@@ -179,6 +186,8 @@ class Body:
     def destination(self, target: str, line: int) -> str:
         """A link that is right in the repository becomes one that is right on the site."""
         path, hash_, fragment = target.partition("#")
+        if not target:
+            self.problem(line, "a link without a target", "say where it leads")
         if re.match(r"https?:|mailto:", target) or not path:
             if hash_ and not path:
                 self.uses.links.append((self.page.path, line, target))
@@ -216,7 +225,7 @@ class Body:
         if result and result.problem:
             lines += [
                 "",
-                '!!! failure "The snippet failed"',
+                f'!!! failure "{"Not run here" if result.skipped else "The snippet failed"}"',
                 "",
                 indented(fenced(str(result.problem), "text"), "    "),
             ]
@@ -232,7 +241,7 @@ class Body:
             return self.problem(token.line, f"the figure {name!r} has no caption", "say which question it answers")
         result = (self.context.results or {}).get(snippet.path)
         if result and result.problem:
-            return _mark(f"no figure {name!r}: {snippet.path} failed")
+            return _mark(f"no figure {name!r}: {snippet.path} gave no result")
         known = set(result.figures) if result else snippet.figure_names
         if name not in known:
             return self.problem(token.line, f"{snippet.path} draws no figure {name!r}", nearest(name, known))

@@ -74,6 +74,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
+            start_new_session=True,  # who kills the builder's group must not kill the one that cleans up
         )
         theirs.close()
 
@@ -92,8 +93,11 @@ class Server:
 
     def close(self) -> None:
         self.socket.close()
-        self.process.kill()
-        self.process.wait()
+        try:
+            self.process.wait(10 if self.ready else 0)  # it ends what it has started
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.log.close()
 
 

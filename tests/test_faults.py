@@ -177,7 +177,7 @@ BAD_PAGES = {
     "alias": ("tags: [basics]", "tags: &a [basics]\nprerequisites: *a", 8, "YAML alias"),
     "no title": ("title: Mean\n", "", 2, "'title' is a required property"),
     "unknown prerequisite": ("prerequisites: []", "prerequisites: [stats/median]", 1, "is not a topic"),
-    "itself": ("prerequisites: []", "prerequisites: [stats/mean]", 1, "comes later than"),
+    "itself": ("prerequisites: []", "prerequisites: [stats/mean]", 1, "form a cycle: stats/mean → stats/mean"),
     "control": ("The **mean**", "The **mean\u202e**", 10, "control character U+202E"),
 }
 
