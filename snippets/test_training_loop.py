@@ -255,6 +255,20 @@ def test_validation_changes_neither_gradients_nor_statistics_nor_random_numbers(
         assert torch.equal(parameter.grad, gradient)
 
 
+def test_validation_reads_its_values_after_the_last_batch(monkeypatch):
+    events, item = [], torch.Tensor.item
+    monkeypatch.setattr(
+        torch.Tensor, "item", lambda t: events.append("read") or item(t)
+    )
+
+    def metric(outputs, targets):
+        events.append("metric")
+        return mse_loss(outputs, targets)
+
+    evaluate(new_model(), metric, batches())
+    assert events == ["metric"] * 3 + ["read"] * 3
+
+
 def test_gradients_do_not_add_up_over_steps():
     x, y = batches((4,))[0]
     model = nn.Linear(3, 1)

@@ -200,7 +200,7 @@ def test_bad_page(root: Path, run_build: Build, name: str) -> None:
         (PAGE_PATH, b"---\ntitle: \xff\n---\n", "not UTF-8: byte 11"),
         (PAGE_PATH, b"\xef\xbb\xbf---\n", "byte order mark"),
         (PAGE_PATH, b"No front matter.\n", "no front matter"),
-        ("modules/stats/mean/extra.py", b'"""Extra."""\nassert True\n', "no page shows this snippet"),
+        ("modules/stats/mean/extra.py", b'"""Extra."""\nassert True\n', "no page shows this file"),
         ("modules/stats/median/index.md", mini.PAGE.encode(), "no line in modules/curriculum.yml names this folder"),
         (
             "modules/curriculum.yml",
