@@ -240,7 +240,6 @@ def test_a_pass_leaves_the_global_generator_alone():
 
 
 def test_seeds_and_streams_give_unrelated_generators():
-    # a CPU generator sees 32 bits of its seed, so among 40 thousand a few would meet
     pairs = [(seed, stream) for seed in range(30) for stream in range(30)]
     draws = {torch.rand(2, generator=loader_generator(*p)).sum().item() for p in pairs}
     assert len(draws) == len(pairs)
