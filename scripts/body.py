@@ -4,14 +4,13 @@ import html
 import posixpath
 import re
 
-from scripts import frame
+from scripts import frame, show
 from scripts.check import REFUSED, SCHEME
 from scripts.context import Context
 from scripts.discover import Topic
-from scripts.markdown import Token, fenced, indented, literal, rewrite
+from scripts.markdown import Token, literal, rewrite
 from scripts.pages import Page
 from scripts.problems import Problem, nearest
-from scripts.results import Figure
 from scripts.snippets import Snippet
 from scripts.tex import TexError
 
@@ -32,7 +31,7 @@ class Body:
     def problem(self, line: int, message: str, advice: str = "") -> str:
         """Report, and return what stands on the page in place of the faulty form."""
         self.context.problems.append(Problem(self.page.path, line, message, advice))
-        return _mark(message)
+        return show.mark(message)
 
     def text(self, text: str, line: int, plain: bool = False) -> str:
         """Markdown of the site from Markdown of an author. `plain`: for attributes, where no markup may stand."""
@@ -131,7 +130,7 @@ class Body:
                     )
                 return "1"  # as good as any: nothing has run
             if result.problem:
-                return _mark(f"no value {name!r}: {snippet.path} gave no result")
+                return show.mark(f"no value {name!r}: {snippet.path} gave no result")
             if name not in result.values:
                 return self.problem(line, f"{snippet.path} has no value {name!r}", nearest(name, result.values))
             value, source = result.values[name], f"{name} in {posixpath.basename(snippet.path)}"
@@ -171,9 +170,9 @@ class Body:
                 return snippet
             self.uses.shown.setdefault(self.page.path, set()).add(snippet.path)
             if token.kind == "image":
-                return self.figure(token, snippet, fragment)
+                return show.figure(self, token, snippet, fragment)
             caption = self.text(token["text"], token.line)
-            return self.listing(token, snippet, fragment, caption)
+            return show.listing(self, token, snippet, fragment, caption)
         if re.match(r"(?!https?:|mailto:)[a-z]+:", target, re.I):
             return self.problem(token.line, f"refused link {target!r}", "use https")
         if token.kind == "image" and not token["text"].strip():
@@ -205,58 +204,3 @@ class Body:
             return posixpath.relpath(full.removeprefix("docs/"), posixpath.dirname(self.page.url))
         self.uses.links.append((self.page.path, line, target))
         return posixpath.relpath(pages[full].url, posixpath.dirname(self.page.url)) + hash_ + fragment
-
-    def listing(self, token: Token, snippet: Snippet, symbol: str, caption: str) -> str:
-        """A snippet's code with its caption and downloads, and what it printed when shown whole."""
-        name = posixpath.basename(snippet.path)
-        if symbol and symbol not in snippet.symbols and snippet.tree:
-            message = f"{token['target']!r}: no function or class {symbol!r}"
-            return self.problem(token.line, message, nearest(symbol, snippet.symbols))
-        code = snippet.symbol_source(symbol) if symbol and snippet.tree else snippet.source
-        here = posixpath.relpath(snippet.url, posixpath.dirname(self.page.url))
-        result = (self.context.results or {}).get(snippet.path)
-        links = [f"[{name}]({here}){{ download }}"]
-        if result and not result.problem:
-            links.append(f"[notebook]({here.removesuffix('.py')}.ipynb){{ download }}")
-        if repository := frame.address_of(self.project, "blob"):
-            links.append(f"[source]({repository}{snippet.path}){{ .source }}")
-        lines = [f'<span class="caption">{caption}</span> <span class="downloads">{" ".join(links)}</span>']
-        lines += ["{: .listing }", "", fenced(code, f' {{ .python title="{name}" }}')]
-        if result and result.problem:
-            lines += [
-                "",
-                f'!!! failure "{"Not run here" if result.skipped else "The snippet failed"}"',
-                "",
-                indented(fenced(str(result.problem), "text"), "    "),
-            ]
-        elif result and not symbol and result.stdout.strip():
-            lines += ["", fenced(result.stdout, ' { .text .output title="Output" }')]
-        return indented("\n".join(lines), token.indent).removeprefix(token.indent)
-
-    def figure(self, token: Token, snippet: Snippet, name: str) -> str:
-        alt, caption = token["text"].strip(), token["title"].strip()
-        if not alt:
-            return self.problem(token.line, f"the figure {name!r} has no alt text", "say what one sees")
-        if not caption:
-            return self.problem(token.line, f"the figure {name!r} has no caption", "say which question it answers")
-        result = (self.context.results or {}).get(snippet.path)
-        if result and result.problem:
-            return _mark(f"no figure {name!r}: {snippet.path} gave no result")
-        known = set(result.figures) if result else snippet.figure_names
-        if name not in known:
-            return self.problem(token.line, f"{snippet.path} draws no figure {name!r}", nearest(name, known))
-        self.uses.figures.add((snippet.path, name))
-        figure = result.figures[name] if result else Figure(name, "", 0, 0)
-        source = posixpath.relpath(snippet.url.removesuffix(".py"), posixpath.dirname(self.page.url))
-        size = f'width="{figure.width}" height="{figure.height}" loading="lazy"'
-        image = f"![{self.text(alt, token.line, plain=True)}]({source}.{name}.svg){{ {size} }}"
-        lines = [
-            f'{image}\n<span class="caption">{self.text(caption, token.line)}</span>',
-            "{: .figure }",
-        ]
-        return indented("\n".join(lines), token.indent).removeprefix(token.indent)
-
-
-def _mark(message: str) -> str:
-    """What stands on a page in place of a form that could not be filled. A failed snippet was reported already."""
-    return f"<mark>{html.escape(message)}</mark>"
