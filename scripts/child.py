@@ -13,6 +13,7 @@ import random
 import re
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import types
@@ -43,6 +44,7 @@ def run(job: dict[str, Any]) -> None:
     files = watch(Path(job["root"]), folder, Path(job["script"]))
     os.chdir(folder / "work")
     os.environ["HOME"] = os.environ["TMPDIR"] = str(folder / "work")
+    tempfile.tempdir = None  # what was imported before the fork may have asked for it
     result: dict[str, Any] = {"error": None, "figures": [], "values": {}}
     _fresh_randomness()
     warnings.resetwarnings()

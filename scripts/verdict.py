@@ -28,6 +28,8 @@ def read_end(snippet: Snippet, folder: Path, end: dict[str, Any]) -> Result:
         line = _traced_line(folder, snippet)
         printed = _last_output(folder)
         advice += f"; its last output: {printed}" if printed else ""
+        warned = _last_output(folder, "stderr.txt")  # a worker that failed says why here, and nobody hears it
+        advice += f"; its last error: {warned}" if warned else ""
         return Result("", {}, {}, 0.0, problem=Problem(snippet.path, line, message, advice))
     if result.problem is None:
         size = (folder / "stdout.txt").stat().st_size
@@ -85,10 +87,10 @@ def _first_output(folder: Path) -> str:
     return ""
 
 
-def _last_output(folder: Path) -> str:
+def _last_output(folder: Path, name: str = "stdout.txt") -> str:
     """The last line that the snippet printed, shortened."""
-    with contextlib.suppress(OSError), open(folder / "stdout.txt", "rb") as file:
-        file.seek(max(0, os.path.getsize(folder / "stdout.txt") - 2000))
+    with contextlib.suppress(OSError), open(folder / name, "rb") as file:
+        file.seek(max(0, os.path.getsize(folder / name) - 2000))
         lines = file.read().decode("utf-8", "replace").strip().splitlines()
         return repr(visible(lines[-1][-60:])) if lines else ""
     return ""

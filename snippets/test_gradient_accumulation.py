@@ -263,6 +263,7 @@ def test_where_nothing_counts_there_is_no_step(batches):
     result = accumulated_step(adamw, [(x, y)] * batches, summed(model), 1.0)
     assert not result.stepped and result.count == 0 and math.isnan(result.loss)
     assert distance(model, before) == 0.0 and not adamw.state
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("bad", [(math.inf, 1), (-math.inf, 1), (1.0, math.nan)])

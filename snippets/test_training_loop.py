@@ -291,6 +291,7 @@ RULES = [  # values, patience, min_delta, mode, epochs done, best value
     ([5, 4, 3, 2, 1], 2, 0.0, "min", 5, 1),
     ([5, 4, 6, 7, 1], 2, 0.0, "min", 4, 4),
     ([5, 4, 6, 3, 7, 8, 1], 2, 0.0, "min", 6, 3),
+    ([5, 3, 6, 4, 9], 3, 0.0, "min", 5, 3),  # better than the last, not than the best
     ([5, 5, 5], 1, 0.0, "min", 2, 5),  # equal is no improvement
     ([1, 2, 3, 2, 2, 9], 2, 0.0, "max", 5, 3),
     ([5, 4.9, 4.8, 4.7], 2, 0.5, "min", 3, 4.8),  # the best, though too little

@@ -298,6 +298,27 @@ def test_the_type_does_not_matter(dtype):
     assert names(model, decay) == DECAYED
 
 
+def test_a_layer_used_twice_can_be_named_by_its_second_name():
+    layer = nn.Linear(2, 2)
+    model = nn.Sequential(layer, nn.ReLU(), layer)
+    (group,) = parameter_groups(model, 0.1, no_decay=["2.weight"])
+    assert group["weight_decay"] == 0.0 and len(group["params"]) == 2
+
+
+class Adapted(nn.LayerNorm):
+    """A normalization layer with a layer of another kind inside."""
+
+    def __init__(self):
+        super().__init__(4)
+        self.adapter = nn.Linear(4, 4)
+
+
+def test_what_lies_inside_a_normalization_layer_is_judged_by_itself():
+    model = nn.Sequential(Adapted())
+    decay, _ = parameter_groups(model, 0.1)
+    assert names(model, decay) == {"0.adapter.weight"}
+
+
 def test_what_cannot_be_grouped_is_refused():
     with pytest.raises(ValueError, match="no trainable"):
         parameter_groups(nn.Linear(2, 2).requires_grad_(False), 0.1)

@@ -283,6 +283,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=50, help="kills and interruptions at random moments")
     options.add_argument("--step", type=int, default=1, help="of the changes of the disk, let every STEP-th fail")
+    options.add_argument("--start", type=int, default=1, help="the first change of the disk that fails")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--quick", action="store_true", help="few sizes of disk")
     options.add_argument("--room", type=int, default=-1, help=argparse.SUPPRESS)  # in a namespace of mounts
@@ -305,7 +306,7 @@ def main() -> int:
         with workplace() as folder:
             site, shim = Site(folder / "site", snippet=False), Shim()
             changes = shim.changes(site)
-            at = 1 + chosen.seed % chosen.step
+            at = chosen.start + chosen.seed % chosen.step
             while at <= changes + 20:
                 for number, lasting in ((errno.EIO, False), (errno.ENOSPC, False), (errno.ENOSPC, True)):
                     code, found = injected(site, shim, at, number, lasting)
