@@ -397,7 +397,7 @@ if __name__ == "__main__":
 
 
 def test_a_snippet_may_use_worker_processes() -> None:
-    """torch hands their tensors over by a socket in a temporary folder, which must be one that the snippet may write to.
+    """torch hands their tensors over by a socket in a temporary folder, which the snippet must be able to write.
 
     The path of a socket has about 100 characters, so this one starts in a short folder.
     """
