@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from scripts import __version__, environment
@@ -115,10 +116,20 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     if Path(sys.prefix).resolve() != environment.VENV.resolve() or not environment.is_complete():
         return environment.enter(arguments)
-    from scripts.problems import Stop
+    lacking = environment.lacking()
+    if lacking:
+        again = "delete .venv, then run the same command again"
+        print(f"Set-up is damaged: .venv lacks {', '.join(lacking[:5])} ({again}).", file=sys.stderr)
+        return 1
+    return guarded(lambda: dispatch(options))
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """Run a command; what a person can mend is one line, without a traceback."""
+    from scripts.problems import Stop, refusal
 
     try:
-        return dispatch(options)
+        return action()
     except Stop as stop:
         print(stop, file=sys.stderr)
         return 1
@@ -127,6 +138,12 @@ def main(arguments: list[str]) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone, as with `| head`
+        return 1
+    except OSError as error:
+        line = refusal(error)
+        if not line:
+            raise
+        print(line, file=sys.stderr)
         return 1
 
 

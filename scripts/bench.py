@@ -62,7 +62,9 @@ def generated(target: Path, pages: int, math: bool = False) -> Path:
     (target / "docs/index.md").write_text("---\ntitle: Home\nsummary: Generated.\n---\n\nText.\n")
     config = (ROOT / "mkdocs.yml").read_text("utf-8")
     start, end = config.index("nav:"), config.index("theme:")
-    (target / "mkdocs.yml").write_text(f"{config[:start]}nav: [index.md, modules, bibliography.md]\n{config[end:]}")
+    (target / "mkdocs.yml").write_text(
+        f"{config[:start]}nav: [index.md, modules, bibliography.md, tags.md]\n{config[end:]}"
+    )
     return target
 
 

@@ -4,21 +4,19 @@ import html
 import posixpath
 import re
 
-from scripts import frame
-from scripts.check import OFFLINE
+from scripts import frame, show
+from scripts.check import REFUSED, SCHEME
 from scripts.context import Context
 from scripts.discover import Topic
-from scripts.markdown import Token, fenced, indented, rewrite
+from scripts.markdown import Token, literal, rewrite
 from scripts.pages import Page
 from scripts.problems import Problem, nearest
-from scripts.results import Figure
 from scripts.snippets import Snippet
 from scripts.tex import TexError
 
 VALUE = re.compile(r"\s*(?:(?P<folder>[\w./-]+)/)?(?P<stem>\w+)\.(?P<name>\w+)(?::(?P<spec>[^{}]*?))?\s*")
 CITED = re.compile(r"\s*@(?P<key>[\w:.-]+?)(?:,\s*(?P<place>.+?))?\s*")
-REFUSED = {"script", "iframe", "object", "embed", "form", "link", "meta", "base", "style"}
-GENERATED = {"docs/bibliography.md", "docs/tags.md"}
+GENERATED = {"docs/bibliography.md", "docs/tags.md", "docs/offline.zip"}
 HEADING = re.compile(r" {0,3}#{1,6} ")
 
 
@@ -33,7 +31,7 @@ class Body:
     def problem(self, line: int, message: str, advice: str = "") -> str:
         """Report, and return what stands on the page in place of the faulty form."""
         self.context.problems.append(Problem(self.page.path, line, message, advice))
-        return _mark(message)
+        return show.mark(message)
 
     def text(self, text: str, line: int, plain: bool = False) -> str:
         """Markdown of the site from Markdown of an author. `plain`: for attributes, where no markup may stand."""
@@ -54,9 +52,14 @@ class Body:
             case "dollar":
                 return self.problem(token.line, "a $ without its partner", r"write \$ for the sign")
             case "value":
-                return self.value(token["value"], token.line, plain)
+                shown = self.value(token["value"], token.line, plain)
+                return literal(shown) if plain else shown
             case "cite":
                 return self.citation(token["cite"], token.line)
+            case "comment":
+                return ""  # where it ends, Markdown and browsers do not agree
+            case "definition" | "reference":
+                self.problem(token.line, "a reference link", "write the link out: [text](target)")
             case "tag":
                 self.tag(token)
             case "image" | "link":
@@ -65,7 +68,9 @@ class Body:
 
     def tag(self, token: Token) -> None:
         name, attributes = token["tag"].lstrip("/").lower(), token["attributes"]
-        if name in REFUSED or re.search(r"\bon\w+\s*=|javascript:", attributes, re.I):
+        # browsers skip white space and resolve entities before they look for a scheme
+        address = re.sub(r"[\x00-\x20]", "", html.unescape(attributes))
+        if name in REFUSED or re.search(r"\bon\w+\s*=", attributes, re.I) or SCHEME.search(address):
             self.problem(token.line, f"<{name}> with active content", "write Markdown")
 
     def formula(self, token: Token) -> str:
@@ -125,7 +130,7 @@ class Body:
                     )
                 return "1"  # as good as any: nothing has run
             if result.problem:
-                return _mark(f"no value {name!r}: {snippet.path} failed")
+                return show.mark(f"no value {name!r}: {snippet.path} gave no result")
             if name not in result.values:
                 return self.problem(line, f"{snippet.path} has no value {name!r}", nearest(name, result.values))
             value, source = result.values[name], f"{name} in {posixpath.basename(snippet.path)}"
@@ -137,7 +142,7 @@ class Body:
             shown = "\u2212" + shown[1:]  # a minus sign, as in the formulas
         if plain:
             return shown
-        return f'<data value="{html.escape(repr(value))}" title="{html.escape(source)}">{html.escape(shown)}</data>'
+        return f'<data value="{literal(repr(value))}" title="{html.escape(source)}">{literal(shown)}</data>'
 
     def snippet(self, target: str, line: int) -> Snippet | str:
         """The snippet that a page names, or the text that reports why there is none."""
@@ -165,18 +170,14 @@ class Body:
                 return snippet
             self.uses.shown.setdefault(self.page.path, set()).add(snippet.path)
             if token.kind == "image":
-                return self.figure(token, snippet, fragment)
+                return show.figure(self, token, snippet, fragment)
             caption = self.text(token["text"], token.line)
-            return self.listing(token, snippet, fragment, caption)
+            return show.listing(self, token, snippet, fragment, caption)
         if re.match(r"(?!https?:|mailto:)[a-z]+:", target, re.I):
             return self.problem(token.line, f"refused link {target!r}", "use https")
         if token.kind == "image" and not token["text"].strip():
             return self.problem(token.line, "image without alt text", "say what one sees")
         text = self.text(token["text"], token.line)
-        if posixpath.normpath(posixpath.join(self.folder, target)) == f"docs/{OFFLINE}":
-            # made after the generator has run, which would miss it
-            here = self.page.url.removesuffix("index.md").removesuffix(".md")
-            return f'<a href="{posixpath.relpath(OFFLINE, here or ".")}" download>{text}</a>'
         new = self.destination(token["target"], token.line)
         bang = "!" if token.kind == "image" else ""
         return f"{bang}[{text}]({new}" + (f' "{title}")' if title else ")")
@@ -184,6 +185,8 @@ class Body:
     def destination(self, target: str, line: int) -> str:
         """A link that is right in the repository becomes one that is right on the site."""
         path, hash_, fragment = target.partition("#")
+        if not target:
+            self.problem(line, "a link without a target", "say where it leads")
         if re.match(r"https?:|mailto:", target) or not path:
             if hash_ and not path:
                 self.uses.links.append((self.page.path, line, target))
@@ -201,58 +204,3 @@ class Body:
             return posixpath.relpath(full.removeprefix("docs/"), posixpath.dirname(self.page.url))
         self.uses.links.append((self.page.path, line, target))
         return posixpath.relpath(pages[full].url, posixpath.dirname(self.page.url)) + hash_ + fragment
-
-    def listing(self, token: Token, snippet: Snippet, symbol: str, caption: str) -> str:
-        """A snippet's code with its caption and downloads, and what it printed when shown whole."""
-        name = posixpath.basename(snippet.path)
-        if symbol and symbol not in snippet.symbols and snippet.tree:
-            message = f"{token['target']!r}: no function or class {symbol!r}"
-            return self.problem(token.line, message, nearest(symbol, snippet.symbols))
-        code = snippet.symbol_source(symbol) if symbol and snippet.tree else snippet.source
-        here = posixpath.relpath(snippet.url, posixpath.dirname(self.page.url))
-        result = (self.context.results or {}).get(snippet.path)
-        links = [f"[{name}]({here}){{ download }}"]
-        if result and not result.problem:
-            links.append(f"[notebook]({here.removesuffix('.py')}.ipynb){{ download }}")
-        if repository := frame.address_of(self.project, "blob"):
-            links.append(f"[source]({repository}{snippet.path}){{ .source }}")
-        lines = [f'<span class="caption">{caption}</span> <span class="downloads">{" ".join(links)}</span>']
-        lines += ["{: .listing }", "", fenced(code, f' {{ .python title="{name}" }}')]
-        if result and result.problem:
-            lines += [
-                "",
-                '!!! failure "The snippet failed"',
-                "",
-                indented(fenced(str(result.problem), "text"), "    "),
-            ]
-        elif result and not symbol and result.stdout.strip():
-            lines += ["", fenced(result.stdout, ' { .text .output title="Output" }')]
-        return indented("\n".join(lines), token.indent).removeprefix(token.indent)
-
-    def figure(self, token: Token, snippet: Snippet, name: str) -> str:
-        alt, caption = token["text"].strip(), token["title"].strip()
-        if not alt:
-            return self.problem(token.line, f"the figure {name!r} has no alt text", "say what one sees")
-        if not caption:
-            return self.problem(token.line, f"the figure {name!r} has no caption", "say which question it answers")
-        result = (self.context.results or {}).get(snippet.path)
-        if result and result.problem:
-            return _mark(f"no figure {name!r}: {snippet.path} failed")
-        known = set(result.figures) if result else snippet.figure_names
-        if name not in known:
-            return self.problem(token.line, f"{snippet.path} draws no figure {name!r}", nearest(name, known))
-        self.uses.figures.add((snippet.path, name))
-        figure = result.figures[name] if result else Figure(name, "", 0, 0)
-        source = posixpath.relpath(snippet.url.removesuffix(".py"), posixpath.dirname(self.page.url))
-        size = f'width="{figure.width}" height="{figure.height}" loading="lazy"'
-        image = f"![{self.text(alt, token.line, plain=True)}]({source}.{name}.svg){{ {size} }}"
-        lines = [
-            f'{image}\n<span class="caption">{self.text(caption, token.line)}</span>',
-            "{: .figure }",
-        ]
-        return indented("\n".join(lines), token.indent).removeprefix(token.indent)
-
-
-def _mark(message: str) -> str:
-    """What stands on a page in place of a form that could not be filled. A failed snippet was reported already."""
-    return f"<mark>{html.escape(message)}</mark>"

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from scripts import __version__, offline, site
-from scripts.check import OFFLINE, check_site
+from scripts.check import check_site
 from scripts.discover import Project, discover
 from scripts.execute import Runner
 from scripts.frame import made
@@ -67,6 +67,10 @@ def execute(project: Project, runner: Runner, options: Options) -> dict[str, Res
     obstacles = {s.path: s.obstacles() for s in project.snippets}
     runnable = [s for s in project.snippets if not obstacles[s.path]]
     broken = {path: Result("", {}, {}, 0.0, problem=found[0]) for path, found in obstacles.items() if found}
+    for s in [s for s in runnable if s.absent]:
+        problem = Problem(s.path, s.imports[s.absent], f"not run: {s.absent} is not installed", "install it")
+        broken[s.path] = Result("", {}, {}, 0.0, problem=problem, skipped=True)
+        runnable.remove(s)
     results: dict[str, Result] = {}
     if not options.fresh:
         kept = {s.path: runner.cache.get(s) for s in runnable}
@@ -116,10 +120,9 @@ def facts(project: Project, results: dict[str, Result], root: Path) -> dict[str,
         "topics": len(project.topics),
         "parts": len(project.parts),
         "snippets": len(project.snippets),
-        "recipes": sum(path.startswith("snippets/") for path in project.loose),
         "figures": sum(len(r.figures) for r in results.values()),
         "asserts": sum(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree)),
-        "tests": sum(len(re.findall(r"^ *def test_", file.read_text("utf-8"), re.M)) for file in tests),
+        "tests": sum(len(re.findall(r"^ *def test_", file.read_text("utf-8", "replace"), re.M)) for file in tests),
         "sources": len(project.bibliography),
         "version": __version__,
     }
@@ -129,7 +132,8 @@ def render(project: Project, results: dict[str, Result], tex: Tex) -> Stage:
     """The stage's files and every problem found so far."""
     renderer = Renderer(project, results, tex, facts(project, results, project.root), made(project.root))
     files = renderer.stage()
-    failed = [r.problem for r in results.values() if r.problem]
+    required = bool(os.environ.get("CI"))
+    failed = [r.problem for r in results.values() if r.problem and (required or not r.skipped)]
     return Stage(project, results, renderer, files, [*project.problems, *failed, *renderer.problems])
 
 
@@ -173,12 +177,16 @@ def build(options: Options) -> int:
             print(f"\n{counted(count)}; {was}.")
             return 1
         if changed:
-            offline.bundle(finished, finished / OFFLINE)
+            offline.bundle(finished, finished / offline.NAME)
             publish(finished, folder)
             (folder / "published.json").write_text(_stage_digest(folder), "utf-8")
+        count = report(r.problem for r in results.values() if r.problem)
+        missed = f" {count} were not run here, and their pages say so." if count else ""
         seconds = time.perf_counter() - started
         state = "published" if changed else "unchanged"
-        print(f"{len(project.pages)} pages, {len(results)} snippets: {state} in build/site after {seconds:.1f} s.")
+        print(
+            f"{len(project.pages)} pages, {len(results)} snippets: {state} in build/site after {seconds:.1f} s.{missed}"
+        )
         return 0
 
 
@@ -190,7 +198,7 @@ def to_html(stage: Stage, folder: Path, tex: Tex) -> tuple[Path, list[Problem], 
     same = record.is_file() and record.read_text("utf-8") == _stage_digest(folder)
     if same and not stage.problems and is_whole(folder / "site"):
         return folder / "site", [], False
-    problems = site.generate(config)
+    problems = site.generate(config, date=stage.renderer.date)
     finished = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
     finished.chmod(0o755)
     site.finish_site(folder / "html", finished, tex)

@@ -5,40 +5,29 @@ Used by a fork of a preloaded server (Linux) and by a fresh interpreter (elsewhe
 a process that ends without `result.json` has been killed or has left by the back door.
 """
 
-import contextlib
 import faulthandler
 import importlib
 import json
 import os
 import random
+import re
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import types
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from scripts import figures
+from scripts.watch import NotAllowed, watch
 
 OUTPUT_BYTES = 64 * 1024
 FILE_BYTES = 16 * 1024 * 1024
 TEXT_VALUE = 500
-CHANGES = {
-    "os.remove",
-    "os.rename",
-    "os.rmdir",
-    "os.mkdir",
-    "os.truncate",
-    "os.link",
-    "os.symlink",
-    "os.chmod",
-}
-
-
-class NotAllowed(Exception):
-    """The snippet did what a page's code must not do."""
+FIGURE_NAME = r"[\w-]+"
 
 
 def run(job: dict[str, Any]) -> None:
@@ -48,9 +37,14 @@ def run(job: dict[str, Any]) -> None:
     folder = Path(job["folder"])
     _limit(job, folder)
     _redirect(folder)
-    files = _watch(Path(job["root"]), folder, Path(job["script"]))
+    if sys.platform == "linux":
+        from scripts import confine
+
+        confine.write_only_below(str(folder), "/dev")
+    files = watch(Path(job["root"]), folder, Path(job["script"]))
     os.chdir(folder / "work")
     os.environ["HOME"] = os.environ["TMPDIR"] = str(folder / "work")
+    tempfile.tempdir = None  # what was imported before the fork may have asked for it
     result: dict[str, Any] = {"error": None, "figures": [], "values": {}}
     _fresh_randomness()
     warnings.resetwarnings()
@@ -78,8 +72,10 @@ def run(job: dict[str, Any]) -> None:
     result["cpu"], result["wall"] = time.process_time() - cpu, time.perf_counter() - started
     result["values"] = _values(module)
     result["files"] = sorted(files)
-    with contextlib.suppress(OSError):  # the output may have reached its limit
+    try:
         sys.stdout.flush()
+    except OSError as error:  # the output has reached its limit, or the disk is full
+        result["error"] = result["error"] or _error(0, f"OSError: {error}", "")
     pending = folder / "result.json.part"
     pending.write_text(json.dumps(result), "utf-8")
     pending.rename(folder / "result.json")
@@ -130,47 +126,6 @@ def _redirect(folder: Path) -> None:
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
 
 
-def _watch(root: Path, folder: Path, script: Path) -> set[str]:
-    """Record the repository's files that the snippet reads; refuse what it must not do.
-
-    This protects from mistakes, not from malice: it sees what goes through Python.
-    """
-    files: set[str] = set()
-    inside, writable, skipped = (
-        f"{root}/",
-        (f"{folder}/", "/dev/"),
-        (f"{root}/.venv/", f"{root}/scripts/"),
-    )
-    own = str(script)
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open":
-            path, _mode, flags = arguments
-            if not isinstance(path, str | bytes | os.PathLike):
-                return
-            full = os.path.abspath(os.fsdecode(path))
-            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and not full.startswith(writable):
-                raise NotAllowed(f"writes to {full}", "write below the working folder")
-            if (
-                full.startswith(inside) and full != own and not full.startswith((*skipped, *writable))
-            ) and not full.endswith(".pyc"):
-                files.add(full[len(inside) :])
-        elif event in CHANGES:
-            full = os.path.abspath(os.fsdecode(arguments[0]))
-            if not full.startswith(writable):
-                raise NotAllowed(f"changes {full}", "write below the working folder")
-        elif event == "socket.connect" and len(arguments) > 1:
-            address = arguments[1]
-            if isinstance(address, tuple) and not str(address[0]).startswith(("127.", "localhost", "::1")):
-                raise NotAllowed(
-                    f"opens a network connection to {address[0]}",
-                    "use data that ships with a library",
-                )
-
-    sys.addaudithook(hook)
-    return files
-
-
 def _fresh_randomness() -> None:
     """Global generators start anew, as in a fresh interpreter: an unseeded snippet must not look reproducible."""
     random.seed()
@@ -191,6 +146,8 @@ def _figures(folder: Path, result: dict[str, Any]) -> None:
             name = figure.get_label()
             if not name:
                 raise NotAllowed("shows a figure without a name", 'name it: plt.subplots(num="...")')
+            if not re.fullmatch(FIGURE_NAME, name):
+                raise NotAllowed(f"names a figure {name!r}", "use letters, digits, _ and -: it becomes a file's name")
             if figures.is_blank(figure):
                 raise NotAllowed(f"shows the figure {name!r} with nothing drawn in it", "draw or remove it")
             svg, width, height = figures.to_svg(figure)
@@ -216,11 +173,22 @@ def _values(module: types.ModuleType) -> dict[str, Any]:
             continue
         if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and hasattr(value, "item"):
             value = value.item()
+        if isinstance(value, int) and value.bit_length() > 64 * 64:  # Python refuses to print more digits
+            continue
         if isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= TEXT_VALUE):
             found[name] = value
     return found
 
 
+def main(job: dict[str, Any]) -> NoReturn:
+    """Run a snippet and end the process: with 128 and the error's number where its folder cannot be written."""
+    try:
+        run(job)
+    except OSError as error:
+        os._exit(128 + (error.errno or 0))
+    finally:
+        os._exit(0)
+
+
 if __name__ == "__main__":
-    run(json.loads(sys.argv[1]))
-    os._exit(0)
+    main(json.loads(sys.argv[1]))

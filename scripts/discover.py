@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from scripts.owners import check_files
 from scripts.pages import CURRICULUM_SCHEMA, DOCS_SCHEMA, TOPIC_SCHEMA, Page, read_page, read_settings, read_yaml
 from scripts.problems import ROOT, Problem, nearest
 from scripts.references import Entry, read_bibliography
@@ -74,7 +75,7 @@ def discover(root: Path = ROOT) -> Project:
     add = project.problems.extend
     text, found = read_text(root / "modules/curriculum.yml", "modules/curriculum.yml")
     add(found)
-    curriculum, found = read_yaml(text, "modules/curriculum.yml", 1, CURRICULUM_SCHEMA) if text else ({}, [])
+    curriculum, found = read_yaml(text, "modules/curriculum.yml", 1, CURRICULUM_SCHEMA) if not found else ({}, [])
     add(found)
     for part in curriculum.get("parts", []):
         for module in part["modules"]:
@@ -99,6 +100,8 @@ def discover(root: Path = ROOT) -> Project:
     project.bibliography, found = read_bibliography(root / "docs/references.bib", "docs/references.bib")
     add(found)
     add(_check_prerequisites(project))
+    if curriculum:
+        add(check_files(root, [module["path"] for part in curriculum["parts"] for module in part["modules"]]))
     for snippet in project.snippets:
         add(snippet.check())
     return project
@@ -108,13 +111,13 @@ def _add_topic(project: Project, part: str, module: dict[str, Any], curriculum: 
     name = module["path"]
     folder = project.root / "modules" / name
 
+    lines = [n for n, row in enumerate(curriculum.split("\n"), 1) if re.search(rf"path: *{name}(?![-/\w])", row)]
+
     def report(message: str, advice: str) -> None:
-        lines = enumerate(curriculum.split("\n"), 1)
-        line = next((n for n, text in lines if re.search(rf"path: *{name}(?![-/\w])", text)), 0)
-        project.problems.append(Problem("modules/curriculum.yml", line, message, advice))
+        project.problems.append(Problem("modules/curriculum.yml", max(lines, default=0), message, advice))
 
     if name in project.topics:  # paths are lower-case, so there is no other spelling
-        report(f"the topic {name!r} is listed twice", "remove one line")
+        report(f"the topic {name!r} is listed twice, first in line {min(lines, default=0)}", "remove one line")
         return
     if not (folder / "index.md").is_file():
         modules = project.root / "modules"
@@ -162,6 +165,23 @@ def _check_prerequisites(project: Project) -> Iterable[Problem]:
             elif order.index(needed) >= position:
                 message = f"prerequisite {needed!r} comes later than {name!r} in modules/curriculum.yml"
                 advice = "change the order or the prerequisite"
+                if chain := _chain(project, needed, name):
+                    message = f"prerequisites form a cycle: {' → '.join([name, *chain])}"
+                    advice = "remove one of them"
             else:
                 continue
             yield Problem(f"modules/{name}/index.md", 1, message, advice)
+
+
+def _chain(project: Project, start: str, end: str) -> list[str]:
+    """The topics on the shortest way from `start` to `end` along prerequisites; none where there is no way."""
+    ways, seen = [[start]], {start}
+    for way in ways:
+        if way[-1] == end:
+            return way
+        topic = project.topics.get(way[-1])
+        for needed in topic.page.meta.get("prerequisites", []) if topic and topic.page else []:
+            if needed not in seen:
+                seen.add(needed)
+                ways.append([*way, needed])
+    return []

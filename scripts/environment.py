@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
@@ -33,7 +35,15 @@ def wanted() -> str:
 
 
 def is_complete() -> bool:
-    return PYTHON.is_file() and MARK.is_file() and MARK.read_text("utf-8") == wanted()
+    return PYTHON.is_file() and MARK.is_file() and REQUIREMENTS.is_file() and MARK.read_text("utf-8") == wanted()
+
+
+def lacking() -> list[str]:
+    """Locked packages that this environment does not have in the locked version: somebody has changed it."""
+    names = [name.lower() for name in os.listdir(sysconfig.get_path("purelib")) if name.endswith(".dist-info")]
+    present = {re.sub(r"[-_.]+", "-", name[: -len(".dist-info")]) for name in names}
+    wanted_ones = re.findall(r"^([a-z0-9._-]+)==([^\s;]+) \\$", REQUIREMENTS.read_text("utf-8"), re.M)
+    return [f"{n} {v}" for n, v in wanted_ones if re.sub(r"[-_.]+", "-", f"{n}-{v}".lower()) not in present]
 
 
 def enter(arguments: list[str]) -> int:
@@ -61,6 +71,8 @@ def make() -> None:
     if not OLDEST <= version <= NEWEST:
         need = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
         raise SetUpError(f"Python {need} is needed, this is {platform.python_version()}; run it with another python3.")
+    if not REQUIREMENTS.is_file():
+        raise SetUpError("requirements.txt is missing; get it again: git checkout requirements.txt.")
     if not VENV.exists() and shutil.disk_usage(ROOT).free < NEEDED_BYTES:
         raise SetUpError(f"the environment needs {NEEDED_BYTES // 1000**3} GB of disk; make room and try again.")
     print("Making .venv: about two minutes, 3 GB, this once.", flush=True)

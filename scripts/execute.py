@@ -6,7 +6,6 @@ import json
 import os
 import selectors
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from scripts import verdict
-from scripts.problems import ROOT, Stop
+from scripts.problems import ROOT
 from scripts.results import Cache, Result
+from scripts.server import Server
 from scripts.snippets import Snippet
 
 FORK = sys.platform == "linux"  # where forking after the imports is safe
@@ -56,45 +56,6 @@ def preloads(snippet: Snippet) -> list[str]:
 def _frameworks(modules: list[str]) -> tuple[str, ...]:
     """Which of these modules decide on the server."""
     return tuple(name for name in modules if name in ("torch", "tensorflow"))
-
-
-class Server:
-    """One preloaded process and the socket to it."""
-
-    def __init__(self, modules: list[str], environment: dict[str, str]) -> None:
-        self.modules, self.ready, self.received = modules, False, b""
-        self.socket, theirs = socket.socketpair()
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the server)
-        command = [sys.executable, "-m", "scripts.forkserver", str(theirs.fileno()), *modules]
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=self.log,
-        )
-        theirs.close()
-
-    def send(self, job: dict[str, Any]) -> None:
-        self.socket.sendall(json.dumps(job).encode() + b"\n")
-
-    def messages(self) -> list[dict[str, Any]]:
-        """What has arrived. Raises Stop if the server has died."""
-        data = self.socket.recv(1 << 16)
-        if not data:
-            self.log.seek(0)
-            last = self.log.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise Stop(f"cannot import {', '.join(self.modules)}: {''.join(last)}")
-        *lines, self.received = (self.received + data).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def close(self) -> None:
-        self.socket.close()
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
 
 
 class Runner:

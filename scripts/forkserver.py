@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from scripts import child
+from scripts import child, confine
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -26,6 +26,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 def main(descriptor: int, modules: list[str]) -> None:
     connection = socket.socket(fileno=descriptor)
     libc = ctypes.CDLL(None)
+    confine.leave_network()
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no server outlives its builder
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # a process that a snippet left behind comes to us
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the builder decides what Ctrl-C means
@@ -36,6 +37,8 @@ def main(descriptor: int, modules: list[str]) -> None:
     gc.collect()
     gc.freeze()
     threads = len(os.listdir("/proc/self/task"))
+    # from here on the end of the connection says that the builder has gone, and there is time to end what runs
+    libc.prctl(PR_SET_PDEATHSIG, 0)
     _send(connection, {"ready": True, "threads": threads})
     serve(connection, libc)
 
@@ -70,6 +73,7 @@ def serve(connection: socket.socket, libc: ctypes.CDLL) -> None:
                 if not data:
                     for job in running.values():
                         _kill(job["pid"])
+                    _kill_orphans(set())
                     return
                 *lines, received = (received + data).split(b"\n")
                 for line in lines:
@@ -99,7 +103,7 @@ def _fork(job: dict[str, Any], libc: ctypes.CDLL, connection: socket.socket) -> 
             os.setsid()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             connection.close()
-            child.run(job)
+            child.main(job)
         finally:
             os._exit(0)
     deadline = time.monotonic() + job["wall_seconds"] + 3
@@ -113,16 +117,20 @@ def _kill(group: int) -> None:
 
 def _kill_orphans(jobs: set[int]) -> None:
     """Kill processes that detached themselves from a snippet: they are now our children, and not jobs."""
+    while orphans := _children() - jobs:  # the children of one that ends become ours in turn
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> set[int]:
     try:
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            children = {int(pid) for pid in file.read().split()}
+            return {int(pid) for pid in file.read().split()}
     except OSError:
-        return
-    for pid in children - jobs:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+        return set()
 
 
 if __name__ == "__main__":

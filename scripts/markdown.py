@@ -1,5 +1,6 @@
 """Scan Markdown: one pass that knows code, math, links, values, citations and raw HTML, each with its line."""
 
+import html
 import re
 from bisect import bisect
 from collections.abc import Callable
@@ -22,13 +23,29 @@ TOKEN = re.compile(
         \((?P<target>[^()\s]*(?:\([^()\s]*\)[^()\s]*)*)(?:\s+"(?P<title>(?:\\.|[^"\\])*)")?\)
   | \[(?P<cite>@[^\[\]]+)\]
   | \{\{(?P<value>[^{}\n]*)\}\}
+  | ^[ ]{0,3}\[(?P<definition>(?!\^)[^\[\]\n]+)\]:(?=[ \t]*\S)
+  | \](?P<reference>\[(?!\^)[^\[\]\n]*\])
   | <(?P<tag>/?[a-zA-Z][\w-]*)(?P<attributes>(?:\s+[^<>]*)?)>
     """,
     re.M | re.S | re.X,
 )
 
 
-KINDS = ("fence", "comment", "heading", "code", "escape", "display", "inline", "dollar", "cite", "value", "tag")
+KINDS: tuple[str, ...] = (
+    "fence",
+    "comment",
+    "heading",
+    "code",
+    "escape",
+    "display",
+    "inline",
+    "dollar",
+    "cite",
+    "value",
+)
+KINDS += ("definition", "reference", "tag")
+# what Markdown would read in a text that is no Markdown; a line break would end the paragraph
+MARKUP = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*_{}[]!|~^\n"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,11 @@ def fenced(text: str, info: str, indent: str = "") -> str:
     fence = "`" * max(3, longest + 1)
     lines = [f"{fence}{info}", *text.rstrip("\n").split("\n"), fence]
     return "\n".join(indent + line if line else line for line in lines)
+
+
+def literal(text: str) -> str:
+    """Text that stands on the page as it is: neither Markdown nor HTML is read in it."""
+    return html.escape(text).translate(MARKUP)
 
 
 def indented(text: str, indent: str) -> str:

@@ -13,7 +13,9 @@ from scripts.snippets import read_text
 
 LEVELS = ["beginner", "advanced", "research"]
 FRAMEWORKS = ["numpy", "torch", "tensorflow"]
-TEXT = {"type": "string", "minLength": 1}
+# titles, summaries and tags go into attributes and navigation: plain words, no markup
+PLAIN = r"^[^<>\"`$\[\]{}\\\x00-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+$"
+TEXT = {"type": "string", "minLength": 1, "pattern": PLAIN}
 SUMMARY = {**TEXT, "maxLength": 160}
 TOPIC_SCHEMA = {
     "type": "object",
@@ -63,6 +65,7 @@ CURRICULUM_SCHEMA = {
         }
     },
 }
+DEEPEST = 20  # libyaml follows nesting by recursion, until the stack ends
 FRONT = re.compile(r"\A---\n(.*?)^---[ \t]*(?:\n|\Z)", re.S | re.M)
 
 
@@ -88,11 +91,13 @@ class Page:
 def read_yaml(text: str, path: str, line: int, schema: dict[str, Any]) -> tuple[Any, list[Problem]]:
     """Parse and validate YAML that starts at this line of a file; problems carry the line of the faulty node."""
     try:
-        for event in yaml.parse(text, yaml.CSafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                at = line + event.start_mark.line if event.start_mark else line
-                return {}, [Problem(path, at, "YAML alias", "write the value out")]
-        tree, value = yaml.compose(text, yaml.CSafeLoader), yaml.load(text, yaml.CSafeLoader)
+        if fault := _bomb(text, path, line):
+            return {}, [fault]
+        tree = yaml.compose(text, yaml.CSafeLoader)
+        if twice := _repeated_key(tree):
+            at = line + twice.start_mark.line
+            return {}, [Problem(path, at, f"the key {twice.value!r} stands here a second time", "remove one")]
+        value = yaml.load(text, yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = line + mark.line if mark else line
@@ -107,31 +112,72 @@ def read_yaml(text: str, path: str, line: int, schema: dict[str, Any]) -> tuple[
         place = line + _line_of(tree, [*fault.absolute_path, *unknown[:1]])
         where = ".".join(str(part) for part in fault.absolute_path)
         message = f"{where}: {fault.message}" if where else fault.message
-        advice = f"allowed: {', '.join(sorted(fault.schema.get('properties', {})))}"
-        found.append(Problem(path, place, message, advice if known else ""))
+        advice = f"allowed: {', '.join(sorted(fault.schema.get('properties', {})))}" if known else ""
+        if fault.validator_value == PLAIN:
+            message, advice = f"{where}: {fault.instance!r} is not plain text", "no markup, quotes, braces or controls"
+        found.append(Problem(path, place, message, advice))
     return (value if not found else {}), found
+
+
+def _bomb(text: str, path: str, line: int) -> Problem | None:
+    """What would make a small file large or deep: aliases, and nesting."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        at = line + event.start_mark.line if event.start_mark else line
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            return Problem(path, at, "YAML alias", "write the value out")
+        if depth > DEEPEST:
+            return Problem(path, at, f"YAML nested more than {DEEPEST} deep", "see the other files")
+    return None
+
+
+def _repeated_key(tree: Any) -> Any:
+    """The node of a key that its mapping has twice: YAML would silently take the last."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if str(key.value) in seen:
+                    return key
+                seen.add(str(key.value))
+                pending.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            pending += node.value
+    return None
 
 
 class _Loader(yaml.CSafeLoader):
     """Reads mkdocs.yml without importing what its tags name."""
 
 
-_Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
+# MkDocs itself would call what other Python tags name
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/name:", lambda *_: None)
 
 
 def read_settings(root: Path) -> dict[str, Any]:
     """mkdocs.yml. Raises Stop where there is none, or no YAML in it: without it there is no site."""
+    text, found = read_text(root / "mkdocs.yml", "mkdocs.yml")
+    if found:
+        raise Stop(str(found[0]))
     try:
-        settings = yaml.load((root / "mkdocs.yml").read_text("utf-8"), _Loader)
+        if fault := _bomb(text, "mkdocs.yml", 1):
+            raise Stop(str(fault))
+        settings = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise Stop(f"mkdocs.yml{place}: not valid YAML: {error.problem}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Stop(f"mkdocs.yml: {error}") from None
-    if not isinstance(settings, dict) or "custom_dir" not in (settings.get("theme") or {}):
+    except (yaml.YAMLError, ValueError) as error:
+        raise Stop(f"mkdocs.yml: not valid YAML: {error}") from None
+    theme = settings.get("theme") if isinstance(settings, dict) else None
+    if not isinstance(theme, dict) or not isinstance(theme.get("custom_dir"), str):
         raise Stop("mkdocs.yml: no theme with a custom_dir (see the project's own file)")
-    return settings
+    if not isinstance(settings.get("nav", []), list):
+        raise Stop("mkdocs.yml: nav is no list (see the project's own file)")
+    return settings  # type: ignore[no-any-return]
 
 
 def _line_of(node: Any, path: list[str | int]) -> int:

@@ -1,6 +1,8 @@
 """Problems are values: where, what is wrong, what to do. They are collected, sorted and printed together."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,25 @@ class Problem:
 
 class Stop(Exception):
     """A user's mistake that ends the command: shown as one line, without a traceback."""
+
+
+# what a person can mend when the operating system refuses, and what to do; any other error is a fault of the engine
+ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, then run the same command again"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it writable for you"),
+    errno.EIO: "look after the disk, then run the same command again",
+    errno.ENOMEM: "end other programs, then run the same command again",
+    errno.EMFILE: "raise the limit with ulimit -n",
+}
+
+
+def refusal(error: OSError) -> str:
+    """What to tell of an error of the operating system; empty where nobody but the engine is to blame."""
+    if error.errno not in ADVICE:
+        return ""
+    file = Path(str(error.filename or "build"))
+    place = file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else str(file)
+    return f"{place}: {os.strerror(error.errno)} ({ADVICE[error.errno]}); the site published before is unchanged."
 
 
 def report(problems: Iterable[Problem]) -> int:

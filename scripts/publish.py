@@ -27,6 +27,8 @@ def publish(finished: Path, build: Path) -> Path:
         shutil.rmtree(release)  # damaged
     if not release.is_dir():
         finished.rename(release)
+    else:
+        shutil.rmtree(finished)  # published before, and kept
     pending = build / ".site"
     pending.unlink(missing_ok=True)
     pending.symlink_to(release.relative_to(build), target_is_directory=True)

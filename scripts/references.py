@@ -5,7 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.markdown import literal
 from scripts.problems import Problem
+from scripts.snippets import read_text
 
 KEY_LINE = r"^\s*@\w+\s*\{{\s*{key}\s*,"
 
@@ -29,10 +31,10 @@ class Entry:
 
     def markup(self) -> str:
         """The full reference as HTML."""
-        title = html.escape(self.title)
+        title = literal(self.title)
         if self.url:
             title = f'<a href="{html.escape(self.url)}">{title}</a>'
-        parts = [f"{html.escape(self.names)} ({self.year}). {title}", html.escape(self.venue)]
+        parts = [f"{literal(self.names)} ({literal(self.year)}). {title}", literal(self.venue)]
         return ". ".join(part for part in parts if part) + "."
 
 
@@ -41,11 +43,13 @@ def read_bibliography(file: Path, path: str) -> tuple[dict[str, Entry], list[Pro
     from pybtex.database import parse_string
     from pybtex.scanner import PybtexSyntaxError
 
-    try:
-        text = file.read_text("utf-8")
-        data = parse_string(text, "bibtex")
-    except FileNotFoundError:
+    if not file.exists() and not file.is_symlink():
         return {}, []
+    text, faults = read_text(file, path)
+    if faults:
+        return {}, faults
+    try:
+        data = parse_string(text, "bibtex")
     except PybtexSyntaxError as error:
         return {}, [Problem(path, error.lineno or 0, f"not valid BibTeX: {error}", "see the other entries")]
     except Exception as error:  # pybtex reports a repeated key or a bad name as plain errors

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from scripts import frame
+from scripts import frame, offline
 from scripts.body import Body
 from scripts.context import Context
 from scripts.discover import Topic
@@ -54,6 +54,7 @@ class Renderer(Context):
         for snippet in [*self.project.loose.values(), *self.project.tests.values()]:
             files |= self.attachments(snippet)
         files["bibliography.md"] = self._bibliography()
+        files[offline.NAME] = offline.EMPTY
         files["tags.md"] = frame.tags_page(self.project)
         self._unused()
         return files

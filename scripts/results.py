@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -14,14 +15,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scripts import child, figures
+from scripts import child, figures, watch
 from scripts.problems import ROOT, Problem
 from scripts.snippets import LIBRARIES, Snippet
 
 SCHEMA = 1
 # what the engine itself contributes to a result: how a snippet runs, and how its figures look
-ENGINE = b"".join(Path(str(module.__file__)).read_bytes() for module in (child, figures))
-VISIBLE = {code: 0x2400 + code for code in range(32) if code not in (9, 10)}  # control characters are shown
+ENGINE = b"".join(Path(str(module.__file__)).read_bytes() for module in (child, watch, figures))
+# control characters are shown, and those that would change the direction of the text after them
+VISIBLE: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if code not in (9, 10)}
+VISIBLE[0x7F] = 0x2421
+VISIBLE |= {code: f"\\u{code:04x}" for code in (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Result:
     cpu: float
     files: tuple[str, ...] = ()
     problem: Problem | None = None
+    skipped: bool = False  # not run, because a library is not installed here
 
     def same_as(self, other: "Result") -> bool:
         """Whether a reader would see the same."""
@@ -60,12 +65,20 @@ def read_result(folder: Path, path: str) -> Result:
     stdout = (folder / "stdout.txt").read_bytes()[: child.OUTPUT_BYTES]
     found = {}
     for number, each in enumerate(raw["figures"]):
+        if not re.fullmatch(child.FIGURE_NAME, each["name"]):  # it becomes a file's name
+            raise ValueError(f"figure {each['name']!r}")
         svg = (folder / f"{number}.svg").read_text("utf-8")
         found[each["name"]] = Figure(each["name"], svg, each["width"], each["height"])
     error = raw["error"]
-    problem = Problem(path, error["line"], error["message"], error["advice"]) if error else None
-    text = stdout.decode("utf-8", "replace").replace("\r\n", "\n").translate(VISIBLE)
-    return Result(text, found, raw["values"], raw["cpu"], tuple(raw["files"]), problem)
+    problem = Problem(path, error["line"], visible(error["message"]), error["advice"]) if error else None
+    values = {name: visible(value) if isinstance(value, str) else value for name, value in raw["values"].items()}
+    text = visible(stdout.decode("utf-8", "replace").replace("\r\n", "\n"))
+    return Result(text, found, values, raw["cpu"], tuple(raw["files"]), problem)
+
+
+def visible(text: str) -> str:
+    """Text of a snippet as a page can show it: no control characters, nothing that UTF-8 does not have."""
+    return text.encode("utf-8", "replace").decode().translate(VISIBLE)
 
 
 @cache

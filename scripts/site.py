@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from scripts.discover import Project
 from scripts.problems import ROOT, Problem, Stop
 from scripts.tex import Tex, TexError
 
-SKIPPED_ASSETS = {"katex.min.js", "katex.min.css"}
+SKIPPED_ASSETS = ("/katex.min.js", "/katex.min.css")
 FIGURE = re.compile(r'<p class="figure">\s*(<img [^>]*>)\s*<span class="caption">(.*?)</span>\s*</p>', re.S)
 GLANCE = re.compile(r"<table>(\s*<thead>\s*<tr>\s*)<th[^>]*>At a glance</th>\s*<th[^>]*></th>")
 EMPTY_HEADER = re.compile(r"<th([^>]*)></th>")  # nothing to announce: no header
@@ -34,12 +35,14 @@ SEARCH_BOX = '<div class="md-search" data-md-component="search" role="dialog">'
 def write_stage(files: dict[str, str], stage: Path, root: Path = ROOT) -> list[str]:
     """Make the stage folder hold exactly these files and the assets; return what changed. Unchanged files stay."""
     wanted: dict[str, bytes] = {name: text.encode() for name, text in files.items()}
-    for file in sorted((root / "docs/assets").rglob("*")):
-        if file.is_file() and file.name not in SKIPPED_ASSETS:
+    assets = root / "docs/assets"
+    for file in sorted(assets.rglob("*")) if not assets.is_symlink() else ():
+        if file.is_file() and not file.is_symlink():
             wanted[file.relative_to(root / "docs").as_posix()] = file.read_bytes()
     # one style sheet: each request costs a phone a third of a second
-    formulas = (root / "docs/assets/katex/katex.min.css").read_bytes().replace(b"url(fonts/", b"url(katex/fonts/")
-    wanted["assets/site.css"] = formulas + b"\n" + wanted["assets/site.css"]
+    formulas = wanted.get("assets/katex/katex.min.css", b"").replace(b"url(fonts/", b"url(katex/fonts/")
+    wanted["assets/site.css"] = formulas + b"\n" + wanted.get("assets/site.css", b"")
+    wanted = {name: data for name, data in wanted.items() if not name.endswith(SKIPPED_ASSETS)}
     changed = []
     for name, data in wanted.items():
         target = stage / name
@@ -86,9 +89,16 @@ class _Collector(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def generate(config_file: Path, dirty: bool = False) -> list[Problem]:
-    """Run MkDocs on the stage. With `dirty`, only pages newer than their HTML, and the search index as it was."""
+def generate(config_file: Path, dirty: bool = False, date: str = "") -> list[Problem]:
+    """Run MkDocs on the stage. With `dirty`, only pages newer than their HTML, and the search index as it was.
+
+    `date` is what the site map tells of its pages.
+    """
     os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    clock = os.environ.get("SOURCE_DATE_EPOCH")
+    day = datetime.fromisoformat(f"{date or '1970-01-01'}T00:00:00+00:00")
+    os.environ["SOURCE_DATE_EPOCH"] = str(int(day.timestamp()))  # the time of the build would change every build
+    from jinja2 import TemplateError
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
     from mkdocs.exceptions import MkDocsException
@@ -103,10 +113,12 @@ def generate(config_file: Path, dirty: bool = False) -> list[Problem]:
         config.plugins.on_startup(command="build", dirty=dirty)
         build(config, dirty=dirty)
         config.plugins.on_shutdown()
-    except MkDocsException as error:
-        collector.messages.append(str(error))
+    except (MkDocsException, TemplateError) as error:
+        collector.messages.append(f"{type(error).__name__}: {error}")
     finally:
         logger.removeHandler(collector)
+        del os.environ["SOURCE_DATE_EPOCH"]
+        os.environ |= {"SOURCE_DATE_EPOCH": clock} if clock is not None else {}
     if kept is not None:
         index.write_bytes(kept)
     # that a dirty build is one, MkDocs says as a warning

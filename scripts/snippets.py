@@ -1,6 +1,7 @@
 """What can be known of a snippet without running it: its imports, functions, names, figures and faults."""
 
 import ast
+import importlib.util
 import re
 import sys
 from dataclasses import dataclass, field
@@ -140,6 +141,11 @@ class Snippet:
                     found.append(Problem(self.path, line, f"imports {name!r}", advice))
         return found
 
+    @cached_property
+    def absent(self) -> str:
+        """A library that the snippet imports and that is not installed here; empty where all are."""
+        return next((n for n in self.imports if n in LIBRARIES and not importlib.util.find_spec(n)), "")
+
     def check(self) -> list[Problem]:
         """Every fault that shows without running."""
         found = self.obstacles()
@@ -152,8 +158,15 @@ class Snippet:
 
 
 def read_text(file: Path, path: str) -> tuple[str, list[Problem]]:
-    """The text of a source file with Unix line ends, and what is wrong with its bytes."""
+    """The text of a source file with Unix line ends, and what is wrong with its bytes.
+
+    `path` is the file's below the root: no part of it may lead elsewhere by a symbolic link.
+    """
+    if any(part.is_symlink() for part in [file, *file.parents][: path.count("/") + 1]):
+        return "", [Problem(path, 0, "is a symbolic link", "put the file itself here")]
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            return "", [Problem(path, 0, "is no regular file", "put a file here")]
         text = file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         return "", [Problem(path, 0, f"not UTF-8: byte {error.start}", "save it as UTF-8")]

@@ -1,5 +1,6 @@
 """TeX to HTML and MathML while the site is built: KaTeX inside QuickJS, one cache row per formula."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -11,6 +12,9 @@ from typing import Any
 KATEX = Path(__file__).resolve().parent.parent / "docs/assets/katex/katex.min.js"
 # a formula in the stage: filled in after the generator, so that neither Markdown nor search sees the markup
 MARK = re.compile(r'<span class="tex[^"]*" data-tex="([0-9a-f]{24})"[^>]*></span>')
+
+
+UNTRUSTED = "#c0ffee"
 
 
 class TexError(Exception):
@@ -26,20 +30,22 @@ class Tex:
 
     @cached_property
     def _rows(self) -> sqlite3.Connection:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
         create = "create table if not exists formula (key text primary key, html text, sum text)"
-        try:
-            rows = sqlite3.connect(self.file, timeout=60, check_same_thread=False)
-            rows.execute(create)
-        except sqlite3.DatabaseError:  # damaged: computed again
-            self.file.unlink(missing_ok=True)
-            rows = sqlite3.connect(self.file, timeout=60, check_same_thread=False)
-            rows.execute(create)
-        return rows
+        for place in (self.file, self.file, ":memory:"):
+            try:
+                rows = sqlite3.connect(place, timeout=60, check_same_thread=False)
+                rows.execute(create)
+                return rows
+            except sqlite3.DatabaseError:  # damaged: computed again; cannot be written: not kept
+                with contextlib.suppress(OSError):
+                    self.file.unlink(missing_ok=True)
+        raise AssertionError("a database in memory can be made")
 
     @cached_property
     def _version(self) -> bytes:
-        return hashlib.sha256(KATEX.read_bytes()).digest()
+        return hashlib.sha256(KATEX.read_bytes() + UNTRUSTED.encode()).digest()
 
     @cached_property
     def _engine(self) -> Any:
@@ -90,12 +96,16 @@ class Tex:
             "throwOnError": True,
             "strict": "error",
             "output": "htmlAndMathml",
+            "maxSize": 100,
+            "errorColor": UNTRUSTED,
         }
         try:
             shown = str(json.loads(self._engine(formula, json.dumps(options))))
         except quickjs.JSException as error:
             message = str(error).split("\n")[0].removeprefix("ParseError: ").removeprefix("KaTeX parse error: ")
             raise TexError(message) from None
+        if UNTRUSTED in shown:  # KaTeX shows a command that could load or run something as red text
+            raise TexError("a link, an image or HTML in a formula")
         try:
             with self._rows:
                 self._rows.execute("insert or replace into formula values (?, ?, ?)", (key, shown, _sum(shown)))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts import child
-from scripts.problems import Problem
-from scripts.results import Result, read_result
+from scripts.problems import ADVICE, Problem
+from scripts.results import Result, read_result, visible
 from scripts.snippets import Snippet
 
 MEMORY_BYTES = 4 * 1024**3
@@ -28,12 +28,15 @@ def read_end(snippet: Snippet, folder: Path, end: dict[str, Any]) -> Result:
         line = _traced_line(folder, snippet)
         printed = _last_output(folder)
         advice += f"; its last output: {printed}" if printed else ""
+        warned = _last_output(folder, "stderr.txt")  # a worker that failed says why here, and nobody hears it
+        advice += f"; its last error: {warned}" if warned else ""
         return Result("", {}, {}, 0.0, problem=Problem(snippet.path, line, message, advice))
     if result.problem is None:
         size = (folder / "stdout.txt").stat().st_size
         if size > child.OUTPUT_BYTES:
             message = f"prints {size:,} bytes, more than {child.OUTPUT_BYTES // 1024} KiB"
-            problem = Problem(snippet.path, 0, message, "print a summary")
+            advice = f"print a summary; it starts with {_first_output(folder)} and ends with {_last_output(folder)}"
+            problem = Problem(snippet.path, 0, message, advice)
             return Result("", {}, {}, result.cpu, problem=problem)
         return result
     problem = result.problem
@@ -42,7 +45,8 @@ def read_end(snippet: Snippet, folder: Path, end: dict[str, Any]) -> Result:
         problem = Problem(snippet.path, problem.line, message, "make the arrays smaller")
     elif "File too large" in problem.message:
         message = f"prints or writes more than {child.FILE_BYTES // 1024**2} MiB"
-        problem = Problem(snippet.path, problem.line, message, "print a summary")
+        advice = f"print a summary; its output starts with {_first_output(folder)}"
+        problem = Problem(snippet.path, problem.line, message, advice)
     elif printed := _last_output(folder):
         problem = Problem(snippet.path, problem.line, problem.message, f"its last output: {printed}")
     return Result("", {}, {}, result.cpu, problem=problem)
@@ -50,6 +54,8 @@ def read_end(snippet: Snippet, folder: Path, end: dict[str, Any]) -> Result:
 
 def _death(status: int, snippet: Snippet) -> tuple[str, str]:
     """What ended a process that left no result."""
+    if (number := (status >> 8) - 128) in ADVICE:
+        return f"its folder cannot be written: {os.strerror(number)}", ADVICE[number]
     if not os.WIFSIGNALED(status):
         return f"left the interpreter with status {status >> 8} before its end", "remove os._exit"
     number = os.WTERMSIG(status)
@@ -74,10 +80,17 @@ def _traced_line(folder: Path, snippet: Snippet) -> int:
     return 0
 
 
-def _last_output(folder: Path) -> str:
-    """The last line that the snippet printed, shortened."""
+def _first_output(folder: Path) -> str:
+    """The start of the first line that the snippet printed."""
     with contextlib.suppress(OSError), open(folder / "stdout.txt", "rb") as file:
-        file.seek(max(0, os.path.getsize(folder / "stdout.txt") - 2000))
+        return repr(visible(file.read(200).decode("utf-8", "replace").strip().split("\n")[0][:60]))
+    return ""
+
+
+def _last_output(folder: Path, name: str = "stdout.txt") -> str:
+    """The last line that the snippet printed, shortened."""
+    with contextlib.suppress(OSError), open(folder / name, "rb") as file:
+        file.seek(max(0, os.path.getsize(folder / name) - 2000))
         lines = file.read().decode("utf-8", "replace").strip().splitlines()
-        return repr(lines[-1][:200]) if lines else ""
+        return repr(visible(lines[-1][-60:])) if lines else ""
     return ""

@@ -3,9 +3,8 @@
 Everything that has a state goes into one mapping, under names of your choice:
 
     order = DataOrder(len(dataset), batch_size=32, seed=0)
-    loader = DataLoader(
-        dataset, batch_sampler=order, generator=torch.Generator().manual_seed(0)
-    )
+    own = torch.Generator()  # else each pass draws from the global generator
+    loader = DataLoader(dataset, batch_sampler=order, generator=own)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler,
              "order": order}
     resume(folder, parts)  # last of all, after everything else that draws numbers
@@ -40,8 +39,8 @@ What it does not promise:
   starts new workers. Draw them from a generator seeded by epoch and index.
 - Speed and memory: `save` reads the file back, and `resume` holds a second copy.
 - Gradients: save between steps, not between two backward passes.
-- Runs of several processes: the generators saved are those of one, and only one may
-  write into a folder.
+- Runs of several processes: the generators saved are those of one, and only one should
+  write into a folder. Two leave whole files; but each may remove the other's.
 - A whole file after a loss of power, where fsync does not reach the disk: on some
   network file systems, and on macOS, whose fsync may leave data in the cache of the
   drive. Windows cannot flush a folder.
@@ -67,7 +66,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 FORMAT = "training-checkpoint-1"
 NAME = re.compile(r"step-(\d{12})\.pt")
@@ -141,8 +140,7 @@ def rng_states() -> dict[str, Any]:
     Those of CUDA are left out until CUDA is first used: asking would start it.
     """
     numpy_state: Any = np.random.get_state(legacy=False)
-    key = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
-    numpy_state["state"]["key"] = key
+    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
     states = {"python": random.getstate(), "numpy": numpy_state}
     states["cpu"] = torch.get_rng_state()
     if torch.cuda.is_initialized():
@@ -158,11 +156,8 @@ def set_rng_states(states: Mapping[str, Any]) -> None:
     Warns (RuntimeWarning) if the states of GPU generators cannot be used here, because
     there is no such device or another number of them. Then the numbers will differ.
     """
-    numpy_state = {**states["numpy"], "state": dict(states["numpy"]["state"])}
-    key = numpy_state["state"]["key"].cpu().numpy().astype(np.uint32)
-    numpy_state["state"]["key"] = key
     random.setstate(states["python"])
-    np.random.set_state(numpy_state)
+    np.random.set_state(states["numpy"])
     torch.set_rng_state(states["cpu"])
     unused = []
     if "cuda" in states:
@@ -188,16 +183,17 @@ def read(path: Path) -> dict[str, Any]:
     """
     with open(path, "rb") as file:
         try:
-            with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()  # torch.load does not compare the CRC-32
+            with zipfile.ZipFile(file) as archive:  # torch.load compares no CRC-32
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"{damaged} has another CRC-32")
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
+        except MemoryError:  # says nothing about the file
+            raise
         except Exception as error:  # a damaged archive fails in many ways
             reason = error.__context__ or error  # without torch's unsafe advice
             message = f"{path} cannot be read: {str(reason).partition(chr(10))[0]}"
             raise CheckpointError(message) from error
-    if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: {damaged} has another CRC-32")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a PyTorch file, but not a {FORMAT}")
     return content
@@ -209,7 +205,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     Raises CheckpointError if the content could not be read back, for example because
     it holds an object that `weights_only=True` refuses.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             torch.save({**content, "format": FORMAT}, file)
@@ -259,7 +255,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "parts": {name: part.state_dict() for name, part in parts.items()},
-        "types": {name: type(part).__name__ for name, part in parts.items()},
+        "fit": {name: what_must_fit(part) for name, part in parts.items()},
         "rng": rng_states(),
         "step": step,
         "extra": extra,
@@ -267,42 +263,36 @@ def save(
     path = folder / f"step-{step:012}.pt"
     write(path, content)
     older = [file for number, file in saved(folder) if number < step]
-    for file in [*older[keep - 1 :], *folder.glob("step-*.pt.tmp")]:
+    for file in [*older[keep - 1 :], *folder.glob("step-*.pt.*.tmp")]:
         file.unlink(missing_ok=True)
     return path
 
 
+def what_must_fit(part: Stateful) -> Any:
+    """Return what is the same for a part and for one that can take its state."""
+    if isinstance(part, nn.Module):  # its class may have moved or been wrapped
+        state = part.state_dict().items()
+        tensors = {name: t for name, t in state if isinstance(t, torch.Tensor)}
+        return {name: f"{tuple(t.shape)} {t.dtype}" for name, t in tensors.items()}
+    if isinstance(part, DataOrder):
+        return part.settings
+    if isinstance(part, Optimizer):
+        sizes = [len(group["params"]) for group in part.param_groups]
+        return {"class": type(part).__name__, "parameters in groups": sizes}
+    return {"class": type(part).__name__}
+
+
 def check_fit(content: Mapping[str, Any], parts: Mapping[str, Stateful]) -> None:
     """Raise CheckpointError if the checkpoint is not one of such parts."""
-    states = content["parts"]
-    if set(states) != set(parts):
-        raise CheckpointError(f"it holds {sorted(states)}, wanted: {sorted(parts)}")
+    if set(content["fit"]) != set(parts):
+        message = f"it holds {sorted(content['fit'])}, wanted: {sorted(parts)}"
+        raise CheckpointError(message)
     for name, part in parts.items():
-        wanted: object = type(part).__name__
-        found: object = content["types"][name]
-        if isinstance(part, nn.Module):  # its class may have moved or been wrapped
-            ours, theirs = shapes(part.state_dict()), shapes(states[name])
-            differing = sorted({key for key, _ in ours.items() ^ theirs.items()})
-            wanted = {key: ours.get(key, "nothing") for key in differing[:3]}
-            found = {key: theirs.get(key, "nothing") for key in differing[:3]}
-        elif isinstance(part, Optimizer) and wanted == found:
-            wanted = [len(group["params"]) for group in part.param_groups]
-            found = [len(group["params"]) for group in states[name]["param_groups"]]
-        elif isinstance(part, DataOrder) and wanted == found:
-            wanted = part.settings
-            found = {key: states[name].get(key) for key in part.settings}
-        if wanted != found:
-            raise CheckpointError(f"{name}: found {found}, wanted {wanted}")
-
-
-def shapes(state: Mapping[str, Any]) -> dict[str, str]:
-    """Return shape and type of each tensor, and the type of each other value."""
-    return {
-        key: f"{tuple(value.shape)} {value.dtype}"
-        if isinstance(value, torch.Tensor)
-        else type(value).__name__
-        for key, value in state.items()
-    }
+        found, wanted = content["fit"][name], what_must_fit(part)
+        for key in sorted(found.keys() | wanted.keys()):
+            ours, theirs = wanted.get(key, "nothing"), found.get(key, "nothing")
+            if ours != theirs:
+                raise CheckpointError(f"{name}, {key}: found {theirs}, wanted {ours}")
 
 
 def resume(folder: str | Path, parts: Mapping[str, Stateful]) -> dict[str, Any] | None:
@@ -334,20 +324,6 @@ def resume(folder: str | Path, parts: Mapping[str, Stateful]) -> dict[str, Any] 
     return None
 
 
-class Lines(Dataset[torch.Tensor]):
-    """Examples of the demonstration: input and target in one row (9,)."""
-
-    def __init__(self) -> None:
-        inputs = torch.randn(50, 8, generator=torch.Generator().manual_seed(1))
-        self.rows = torch.cat([inputs, inputs.sum(1, keepdim=True)], dim=1)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.rows[index]
-
-
 def weights_of(model: nn.Module) -> torch.Tensor:
     """Return all parameters as one vector."""
     return nn.utils.parameters_to_vector(model.parameters()).detach()
@@ -356,21 +332,22 @@ def weights_of(model: nn.Module) -> torch.Tensor:
 def run(folder: Path, steps: int, epochs: int = 3) -> tuple[torch.Tensor, list[float]]:
     """Train from the newest checkpoint on; stop after this many steps, as if killed."""
     torch.manual_seed(0)
+    x = torch.randn(50, 8)
     layers = nn.Linear(8, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 1)
     model = nn.Sequential(*layers)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=5, gamma=0.9)
     order = DataOrder(50, batch_size=8, seed=0)
-    own = torch.Generator().manual_seed(0)
-    loader = DataLoader(Lines(), batch_sampler=order, generator=own)
+    dataset = TensorDataset(x, x.sum(1, keepdim=True))
+    loader = DataLoader(dataset, batch_sampler=order, generator=torch.Generator())
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
     parts |= {"scheduler": scheduler, "order": order}
     found = resume(folder, parts)
     losses: list[float] = found["extra"] if found else []
     while order.epoch < epochs:
-        for rows in loader:
+        for inputs, targets in loader:
             optimizer.zero_grad()
-            loss = nn.functional.mse_loss(model(rows[:, :8]), rows[:, 8:])
+            loss = nn.functional.mse_loss(model(inputs), targets)
             loss.backward()
             optimizer.step()
             scheduler.step()

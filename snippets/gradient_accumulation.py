@@ -1,10 +1,11 @@
 """Accumulated micro-batches give the step of the large batch, clipping included.
 
     def loss_and_count(batch):
-        inputs, targets = (part.to(device) for part in batch)
-        logits = model(inputs).flatten(0, 1)
-        loss = cross_entropy(logits, targets.flatten(), reduction="sum")
-        return loss, (targets != -100).sum()  # -100 is what cross_entropy ignores
+        inputs, targets = batch
+        count = (targets != -100).sum()  # -100 is what cross_entropy ignores
+        logits = model(inputs.to(device)).flatten(0, 1)
+        targets = targets.to(device).flatten()
+        return cross_entropy(logits, targets, reduction="sum"), count
 
     for group in grouped(loader, 8):
         result = accumulated_step(optimizer, group, loss_and_count, max_norm=1.0)
@@ -25,12 +26,14 @@ What it promises:
 
 What it does not promise: equality where an example's loss depends on the others in its
 batch (BatchNorm, contrastive losses) or on random numbers (dropout draws other masks).
-The large batch is one group: nothing is averaged over processes. Gradients are summed
-in their own type, which loses digits in bfloat16. A gradient scaler for float16 is not
-handled. BatchNorm's statistics change in a forward pass even if no step follows.
+The large batch is one group: nothing is averaged over processes. Gradients are summed,
+and their norm is taken, in their own type, which loses digits in bfloat16. A gradient
+scaler for float16 is not handled. BatchNorm's statistics change in a forward pass even
+if no step follows. A parameter that the optimizer does not hold keeps its gradient.
 
-Sources: Pascanu, Mikolov and Bengio (2013) for clipping by norm; PyTorch documentation,
-"torch.nn.utils.clip_grad_norm_", which scales by max_norm / (norm + 1e-6).
+Sources: Pascanu, Mikolov and Bengio (2013, Algorithm 1) for clipping by norm; PyTorch
+documentation, "torch.nn.utils.clip_grad_norm_", which scales by
+max_norm / (norm + 1e-6).
 """
 
 import math
@@ -87,27 +90,26 @@ def accumulated_step(
     """Make one optimizer step on the mean loss over all micro-batches together.
 
     `loss_and_count(batch)` returns the *sum* of the losses, a tensor of shape (), and
-    the number of examples or tokens in it. A micro-batch in which nothing counts adds
-    nothing. Gradients are set to None before the first micro-batch, and again if no
-    step is made. `max_norm` clips the gradient of all parameters of the optimizer
-    taken together; None does not clip. Raises ValueError for a loss of another shape,
-    a negative or infinite count, or a `max_norm` that is not above 0.
+    the number of examples or tokens in it; 0 is allowed, as a sum over nothing is 0.
+    If nothing counts at all, there is no step. Gradients are set to None before the
+    first micro-batch, and again if no step is made. `max_norm` clips the gradient of
+    all parameters of the optimizer taken together; None does not clip. Raises
+    ValueError for a loss of another shape or a `max_norm` that is not above 0.
     """
     if max_norm is not None and not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, not {max_norm}")
     optimizer.zero_grad(set_to_none=True)
-    losses, counts = [], []
+    losses: list[Tensor] = []
+    counts: list[float | Tensor] = []
     for batch in micro_batches:
-        loss, counted = loss_and_count(batch)
-        count = float(counted)
-        if loss.ndim or not 0 <= count < math.inf:
-            message = f"a loss of shape {tuple(loss.shape)} with a count of {count}"
-            raise ValueError(message)
-        if count:
-            loss.backward()  # frees the graph: memory for one micro-batch at a time
-            losses.append(loss.detach())
-            counts.append(count)
-    total = math.fsum(counts)
+        loss, count = loss_and_count(batch)
+        if loss.ndim:
+            raise ValueError(f"a loss of shape {tuple(loss.shape)}: return their sum")
+        loss.backward()  # frees the graph: memory for one micro-batch at a time
+        losses.append(loss.detach())
+        counts.append(count)
+    # read at the end: a GPU need not wait for the CPU after each micro-batch
+    total = sum(float(count) for count in counts)
     if not total:
         optimizer.zero_grad(set_to_none=True)
         return StepResult(math.nan, 0.0, math.nan, stepped=False)
@@ -118,12 +120,11 @@ def accumulated_step(
             parameter.grad.div_(total)  # the sum's gradient becomes the mean's
     limit = math.inf if max_norm is None else max_norm
     norm = float(nn.utils.clip_grad_norm_(parameters, limit))
-    mean = math.fsum(torch.stack(losses).tolist()) / total
-    stepped = math.isfinite(norm)
-    if stepped:
+    if stepped := math.isfinite(norm):
         optimizer.step()
     else:
         optimizer.zero_grad(set_to_none=True)
+    mean = sum(loss.item() for loss in losses) / total
     return StepResult(mean, total, norm, stepped)
 
 

@@ -1,58 +1,54 @@
-"""One call seeds Python, NumPy and PyTorch, and each DataLoader worker draws its own.
+"""One seed makes a run repeat: Python, NumPy, PyTorch, loaders and their workers.
 
-Use it in this order, before the model and the data are made:
+    seed_everything(0)  # before the model is made
+    loader = DataLoader(
+        dataset, shuffle=True, num_workers=4, generator=loader_generator(0)
+    )
+    for epoch in range(epochs):
+        dataset.epoch = epoch  # for its example_rng(seed, self.epoch, index)
+        for batch in loader:
+            ...
 
-    seed_everything(0)  # deterministic=True where runs must agree bit for bit
-    loader = DataLoader(dataset, shuffle=True, num_workers=4, **loader_seeds(0))
-
-In a dataset, draw random augmentations with `example_rng(seed, epoch, index)`. They
+Draw the random augmentations of a dataset from `example_rng(seed, epoch, index)`. They
 then depend neither on the number of workers nor on the order of the examples, and a
 run that resumes in the middle of an epoch repeats them.
 
 What a seed cannot promise:
 
 - The same numbers with another release of PyTorch or NumPy, on another processor or
-  GPU, or on a CPU and a GPU. The PyTorch documentation excludes all of these.
-- The same numbers with another number of threads: sums are split differently. Compare
-  `describe_environment()` of both runs.
+  GPU, or on a CPU and a GPU. The PyTorch documentation excludes all of these. Store
+  the output of `python -m torch.utils.collect_env` with your results.
+- The same numbers with another number of threads: sums are split differently.
 - The same numbers on a GPU without `deterministic=True`: some kernels add with atomic
-  operations in an order that differs from run to run. With it, an operation that has no
-  deterministic form raises RuntimeError. It covers operations of PyTorch only.
+  operations in an order that differs from run to run.
 - The same order of a set of strings: PYTHONHASHSEED must be set before Python starts.
   Setting it in the script changes nothing. Sort the set instead.
-- The same augmentations with another number of workers, if they draw from the worker's
-  generators: each worker has its own stream.
+- The same augmentations with another number of workers, if they are drawn from global
+  generators: PyTorch seeds those in each worker, in each its own way. A generator
+  object inside the dataset is worse: each worker gets the same copy of it.
+- A new `dataset.epoch` in workers that outlive the epoch (`persistent_workers=True`):
+  they keep their first copy of the dataset.
 
 Sources: PyTorch documentation, "Reproducibility", "torch.use_deterministic_algorithms"
-and "Randomness in multi-process data loading"; NumPy documentation, "SeedSequence".
+and "Randomness in multi-process data loading"; NumPy documentation, "Parallel random
+number generation".
 """
 
-import hashlib
 import os
-import platform
 import random
-import sys
-import warnings
-from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import (
-    ConcatDataset,
-    DataLoader,
-    Dataset,
-    Subset,
-    get_worker_info,
-)
+from torch.utils.data import DataLoader, Dataset
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
     """Seed the global generators of Python, NumPy and PyTorch (CPU, CUDA, MPS).
 
     Generator objects that exist already, such as `np.random.default_rng()`, are not
-    touched. With `deterministic`, see `use_deterministic_operations`; without it, the
-    settings stay what they were. A seed outside 0 <= seed < 2**32, NumPy's range,
-    raises ValueError.
+    touched. With `deterministic`, PyTorch uses deterministic algorithms only, and
+    raises RuntimeError in an operation that has none; call it before CUDA is first
+    used. Raises ValueError for a seed outside 0 <= seed < 2**32, NumPy's range.
     """
     if not 0 <= seed < 2**32:
         raise ValueError(f"a seed is at least 0 and below 2**32, not {seed}")
@@ -60,115 +56,47 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)  # all devices: CPU, every CUDA device, MPS
     if deterministic:
-        use_deterministic_operations()
+        # cuBLAS of older releases needs it, and reads it when CUDA starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False  # it may pick another kernel each time
+        torch.use_deterministic_algorithms(True)
 
 
-def use_deterministic_operations() -> None:
-    """Let PyTorch use deterministic algorithms only; where there is none, it raises.
+def loader_generator(seed: int, stream: int = 0) -> torch.Generator:
+    """Return the generator for the order and the worker seeds of one DataLoader.
 
-    Older releases also require the variable CUBLAS_WORKSPACE_CONFIG, which has to be
-    set before CUDA is first used: this function warns (RuntimeWarning) if it is called
-    later.
+    Without one, each pass over a loader draws from the CPU's global generator, also a
+    pass without shuffling: adding a validation pass would change all later dropout
+    masks on the CPU. Use another `stream` for each loader. NumPy raises ValueError for
+    a number below 0.
     """
-    if "CUBLAS_WORKSPACE_CONFIG" not in os.environ:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-        if torch.cuda.is_initialized():
-            message = "CUDA runs already: set CUBLAS_WORKSPACE_CONFIG=:4096:8 earlier"
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
-    torch.backends.cudnn.benchmark = False  # it may pick another kernel each time
-    torch.use_deterministic_algorithms(True)
-
-
-def derived_seed(seed: int, *labels: str | int) -> int:
-    """Return a seed below 2**63 for one purpose, such as derived_seed(0, "loader").
-
-    Two generators with the same seed draw the same numbers. Different labels give
-    seeds that are unrelated, and the same on each machine.
-    """
-    parts = [label if isinstance(label, str) else int(label) for label in labels]
-    key = repr((int(seed), *parts)).encode()  # int: 0 and np.int64(0) are one seed
-    digest = hashlib.blake2b(key, digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    # not the seed itself: the order would come from the numbers of the first weights
+    mixed = np.random.SeedSequence([seed, stream]).generate_state(1)
+    return torch.Generator().manual_seed(int(mixed[0]))
 
 
 def example_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
     """Return the generator for the augmentation of one example in one epoch.
 
-    All three numbers are at least 0; otherwise NumPy raises ValueError.
+    All three numbers lie in 0 <= n < 2**32. NumPy raises ValueError for one below 0;
+    a larger one counts as two numbers, and may meet the generator of another example.
     """
     return np.random.default_rng([seed, epoch, index])
 
 
-def seed_worker(worker_id: int) -> None:
-    """Reseed the generator objects of a dataset; pass it as `worker_init_fn`.
-
-    In each worker PyTorch seeds its own global generator, Python's and, since release
-    1.9, NumPy's. It cannot know of generator objects inside the dataset: each worker
-    holds the same copy, and all draw the same numbers. A dataset that holds one needs
-    a method `reseed(seed: int)`. It is called here, also inside Subset and
-    ConcatDataset.
-    """
-    worker = get_worker_info()
-    pending: list[object] = [worker.dataset] if worker is not None else []
-    for count, dataset in enumerate(pending):  # the list grows while it is read
-        if hasattr(dataset, "reseed"):
-            # initial_seed() is this worker's, and a new one in each epoch
-            dataset.reseed(derived_seed(torch.initial_seed(), worker_id, count))
-        if isinstance(dataset, Subset):
-            pending.append(dataset.dataset)
-        if isinstance(dataset, ConcatDataset):
-            pending.extend(dataset.datasets)
-
-
-def loader_seeds(seed: int) -> dict[str, Any]:
-    """Return the keyword arguments that seed the order and the workers of a DataLoader.
-
-    The loader gets a generator of its own. Without it, each pass over a loader draws
-    from the CPU's global generator, also one without shuffling: adding a validation
-    pass would change all later dropout masks on the CPU. Use one call per loader, each
-    with its seed.
-    """
-    generator = torch.Generator().manual_seed(derived_seed(seed, "loader"))
-    return {"generator": generator, "worker_init_fn": seed_worker}
-
-
-def describe_environment() -> dict[str, str | int | bool]:
-    """Return what the numbers depend on besides the seed, to be stored with them.
-
-    `hash_seed` is the present value of PYTHONHASHSEED: the one in force if it has not
-    been changed since Python started.
-    """
-    cuda = torch.cuda.is_available()
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "system": f"{sys.platform} {platform.machine()}",
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name() if cuda else "none",
-        "cuda": torch.version.cuda or "none",
-        "mps": torch.backends.mps.is_available(),
-        "threads": torch.get_num_threads(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
-    }
-
-
 class NoisyRows(Dataset[float]):
-    """Ten examples, each augmented by a generator object inside the dataset."""
+    """Ten examples, augmented in the recommended way or with a generator object."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, own_generator: bool) -> None:
+        self.epoch = 0
+        self.rng = np.random.default_rng(0) if own_generator else None
 
     def __len__(self) -> int:
         return 10
 
     def __getitem__(self, index: int) -> float:
-        return float(self.rng.normal())
-
-    def reseed(self, seed: int) -> None:
-        """Start the generator anew; called in each worker."""
-        self.rng = np.random.default_rng(seed)
+        rng = example_rng(0, self.epoch, index) if self.rng is None else self.rng
+        return float(rng.normal())
 
 
 def train_briefly(seed: int) -> torch.Tensor:
@@ -191,28 +119,35 @@ if __name__ == "__main__":
     print(f"largest difference of the weights, same seed:  {same_seed}")
     print(f"largest difference of the weights, other seed: {other_seed:.2f}")
 
-    def repeated(**seeds: Any) -> int:
-        """Return how many examples repeat the number of another one."""
-        rows, options = NoisyRows(0), {"num_workers": 2, "collate_fn": list, **seeds}
-        loader = DataLoader(rows, batch_size=5, **options)
-        return len(rows) - len({number for batch in loader for number in batch})
+    def drawn(rows: NoisyRows, workers: int) -> list[float]:
+        """Return the numbers of one pass, in the order of the examples."""
+        loader = DataLoader(
+            rows,
+            batch_size=5,
+            num_workers=workers,
+            collate_fn=list,
+            generator=loader_generator(0),
+        )
+        return [number for batch in loader for number in batch]
 
-    examples = len(NoisyRows(0))
-    repeated_plain, repeated_seeded = repeated(), repeated(**loader_seeds(0))
-    print(f"2 workers, plain loader: {repeated_plain} of {examples} numbers repeat")
-    print(f"2 workers, loader_seeds: {repeated_seeded} of {examples} numbers repeat")
+    object_inside = drawn(NoisyRows(own_generator=True), workers=2)
+    by_example = drawn(NoisyRows(own_generator=False), workers=2)
+    examples = len(by_example)
+    repeated_plain = examples - len(set(object_inside))
+    repeated_seeded = examples - len(set(by_example))
+    alike = by_example == drawn(NoisyRows(own_generator=False), workers=0)
+    print(f"2 workers, generator object: {repeated_plain} of {examples} numbers repeat")
+    print(f"2 workers, example_rng: {repeated_seeded} of {examples} numbers repeat")
+    print(f"example_rng gives the same numbers without workers: {alike}")
 
-    torch.manual_seed(0)
     untouched = torch.get_rng_state()
-    for _ in DataLoader(NoisyRows(0), **loader_seeds(0)):
-        pass
+    drawn(NoisyRows(own_generator=False), workers=0)
     own_generator = torch.equal(torch.get_rng_state(), untouched)
-    for _ in DataLoader(NoisyRows(0)):
-        pass
+    list(DataLoader(NoisyRows(own_generator=False)))
     global_generator = torch.equal(torch.get_rng_state(), untouched)
     print("a pass over a loader leaves the global generator alone:")
-    print(f"    with loader_seeds {own_generator}, without {global_generator}")
+    print(f"    with loader_generator {own_generator}, without {global_generator}")
 
     assert same_seed == 0.0 and other_seed > 0.01
-    assert repeated_plain == 5 and repeated_seeded == 0
+    assert repeated_plain == 5 and repeated_seeded == 0 and alike
     assert own_generator and not global_generator

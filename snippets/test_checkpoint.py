@@ -202,9 +202,51 @@ def killed_at_points(folder):
     return {"reached": reached, "points": len(POINTS)}
 
 
+def two_writers(folder):
+    # whatever can be seen is whole at each moment; a writer may lose its own file
+    def write(seed):
+        rng, finished = random.Random(seed), 0
+        for step in range(1, 26):
+            extra = torch.zeros(rng.randrange(1, 60_000))
+            try:
+                save(folder, step, {"order": DataOrder(4, 2, 0)}, extra=extra)
+                finished += 1
+            except OSError:
+                pass
+        return finished
+
+    writers = []
+    for seed in range(2):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                code = 0 if write(seed) else 2
+            finally:
+                os._exit(code)
+        writers.append(pid)
+    statuses, reads, broken = [], 0, []
+    while len(statuses) < 2:
+        for _, path in checkpoint.saved(folder):
+            try:
+                checkpoint.read(path)
+                reads += 1
+            except FileNotFoundError:
+                pass
+            except checkpoint.CheckpointError as problem:
+                broken.append(str(problem))
+        for pid in writers:
+            try:
+                done, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+            statuses += [status] if done else []
+    return {"statuses": statuses, "reads": reads, "broken": broken}
+
+
 torch.set_num_threads(1)
 reports = {}
-for function in (straight, killed_at_random, killed_at_points):
+for function in (straight, killed_at_random, killed_at_points, two_writers):
     folder = Path(sys.argv[1], function.__name__)
     folder.mkdir()
     reports[function.__name__] = function(folder)
@@ -313,6 +355,14 @@ def test_the_runs_were_killed_indeed(killed):
 
 
 @ON_LINUX_OR_MAC
+def test_two_processes_that_save_into_one_folder_leave_whole_files(killed):
+    _, reports = killed
+    report = reports["two_writers"]
+    assert report["statuses"] == [0, 0] and report["reads"] > 0
+    assert report["broken"] == []
+
+
+@ON_LINUX_OR_MAC
 def test_killed_runs_leave_no_litter(killed):
     folder, _ = killed
     for how in ("straight", "killed_at_random", "killed_at_points"):
@@ -338,6 +388,22 @@ def test_a_failed_write_leaves_the_old_file_whole(folder, monkeypatch, failing):
     for step in (2, 3):  # over an existing file, and beside it
         with pytest.raises(OSError, match="No space"):
             save(folder, step, parts, keep=1)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@ON_LINUX_OR_MAC
+def test_a_full_disk_leaves_the_old_file_whole(folder):
+    import resource
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (0, 100, 5000, 10_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises((OSError, RuntimeError)):
+                save(folder, 3, new_parts())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -407,7 +473,7 @@ def test_the_last_files_stay(tmp_path, keep):
 def test_removal_counts_backwards_and_touches_nothing_else(tmp_path):
     for name in ("notes.txt", "step-12.pt", "step-000000000003.pt.bak"):
         (tmp_path / name).write_text("mine")
-    litter = tmp_path / "step-000000000007.pt.tmp"
+    litter = tmp_path / "step-000000000007.pt.123.tmp"
     litter.write_bytes(b"of a killed run")
     parts = {"order": DataOrder(4, 2, 0)}
     for step in (1, 9, 5):  # 9 may be damaged, and the run resumed before it
@@ -461,11 +527,29 @@ def test_torch_itself_would_take_many_of_them(folder):
 def test_a_file_that_was_cut_off_is_refused(folder):
     path = saved(folder)[0][1]
     good = path.read_bytes()
-    rng = random.Random(0)
-    for length in [0, 1, 4, 100, len(good) - 1] + [rng.randrange(len(good))] * 20:
+    for length in (*range(0, len(good), 41), *range(len(good) - 99, len(good))):
         path.write_bytes(good[:length])
         with pytest.raises(CheckpointError):
             read(path)
+
+
+def test_a_damaged_file_is_not_unpickled(folder, monkeypatch):
+    path = saved(folder)[0][1]
+    with zipfile.ZipFile(path) as archive:
+        data = archive.read(next(n for n in archive.namelist() if "data.pkl" in n))
+    path.write_bytes(path.read_bytes().replace(data, data[:-2] + b"X."))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was loaded"))
+    with pytest.raises(CheckpointError, match="CRC"):
+        read(path)
+
+
+def test_a_lack_of_memory_is_no_damage(folder, monkeypatch):
+    def load(*arguments, **keywords):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MemoryError):
+        resume(folder, new_parts())
 
 
 def pickled(value):
@@ -579,6 +663,33 @@ OTHERS = {
 }
 
 
+def test_the_difference_is_named(folder):
+    with pytest.raises(CheckpointError, match=r"model, 0\.bias: found \(8,\) .*\(9,\)"):
+        resume(folder, new_parts(width=9))
+    with pytest.raises(CheckpointError, match="order, seed: found 0, wanted 1"):
+        resume(folder, OTHERS["seed"]())
+
+
+class Counting(nn.Linear):
+    """Its state is more than tensors."""
+
+    count = 0
+
+    def get_extra_state(self):
+        return {"count": self.count}
+
+    def set_extra_state(self, state):
+        self.count = state["count"]
+
+
+def test_an_extra_state_of_a_module_is_kept_and_need_not_be_equal(tmp_path):
+    first, second = Counting(2, 2), Counting(2, 2)
+    first.count = 7
+    save(tmp_path, 1, {"model": first})
+    resume(tmp_path, {"model": second})
+    assert second.count == 7 and torch.equal(first.weight, second.weight)
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(folder, kind):
     parts = OTHERS[kind]()
@@ -678,6 +789,21 @@ def test_saving_disturbs_neither_the_generators_nor_the_parts(tmp_path):
     assert equal(states_of(parts), before)
 
 
+def test_bfloat16_and_its_optimizer_come_back_as_they_were(tmp_path):
+    parts = new_parts()
+    model = nn.Linear(4, 2).bfloat16()
+    adam = torch.optim.Adam(model.parameters(), foreach=False)
+    for _ in range(3):
+        model(torch.randn(8, 4).bfloat16()).square().mean().backward()
+        adam.step()
+    save(tmp_path, 1, parts | {"model": model, "optimizer": adam})
+    other = nn.Linear(4, 2).bfloat16()
+    other_adam = torch.optim.Adam(other.parameters())
+    resume(tmp_path, parts | {"model": other, "optimizer": other_adam})
+    assert equal(other.state_dict(), model.state_dict())
+    assert equal(other_adam.state_dict()["state"], adam.state_dict()["state"])
+
+
 def test_parts_that_share_weights_still_share_them(tmp_path):
     tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     tied[1].weight = tied[0].weight
@@ -692,7 +818,7 @@ def test_parts_that_share_weights_still_share_them(tmp_path):
 def test_a_file_can_be_inspected_without_this_module(folder):
     content = torch.load(saved(folder)[0][1], weights_only=True)
     assert content["parts"]["order"]["epoch"] == 0
-    assert content["types"]["optimizer"] == "Adam"
+    assert content["fit"]["optimizer"]["class"] == "Adam"
 
 
 def test_write_takes_any_path(tmp_path):

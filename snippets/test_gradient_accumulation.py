@@ -179,7 +179,7 @@ def test_the_last_incomplete_group_is_a_large_batch_of_its_own():
 # ---- clipping ----
 
 
-@pytest.mark.parametrize("max_norm", [1e-6, 0.01, None, 1e9])
+@pytest.mark.parametrize("max_norm", [1e-6, 0.01, None, 1e9, math.inf])
 def test_the_whole_gradient_is_clipped_once_and_its_norm_is_the_one_before(max_norm):
     x, y = data(12)
     model = new_model()
@@ -263,14 +263,49 @@ def test_where_nothing_counts_there_is_no_step(batches):
     result = accumulated_step(adamw, [(x, y)] * batches, summed(model), 1.0)
     assert not result.stepped and result.count == 0 and math.isnan(result.loss)
     assert distance(model, before) == 0.0 and not adamw.state
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_batch_in_which_nothing_counts_may_even_have_a_mean_of_nan():
+@pytest.mark.parametrize("bad", [(math.inf, 1), (-math.inf, 1), (1.0, math.nan)])
+def test_infinities_of_both_signs_and_a_count_of_nan_make_no_step(bad):
     weight = nn.Parameter(torch.ones(()))
     sgd = torch.optim.SGD([weight], lr=1.0)
-    batches = [(1.0, 2), (math.nan, 0), (4.0, 3)]
+    batches = [(math.inf, 1), (1.0, 1), bad]
+    result = accumulated_step(sgd, batches, lambda b: (weight * b[0], b[1]), 1.0)
+    assert not result.stepped and weight.item() == 1.0
+    assert not math.isfinite(result.loss)
+
+
+def test_a_batch_in_which_nothing_counts_adds_nothing():
+    weight = nn.Parameter(torch.ones(()))
+    sgd = torch.optim.SGD([weight], lr=1.0)
+    batches = [(1.0, 2), (0.0, torch.tensor(0)), (4.0, torch.tensor(3.0))]
     result = accumulated_step(sgd, batches, lambda b: (weight * b[0], b[1]))
     assert result.loss == 1.0 and weight.item() == 0.0
+
+
+@pytest.mark.parametrize("kind", ["shared", "bfloat16"])
+def test_shared_and_bfloat16_parameters(kind):
+    large = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    large.to(torch.bfloat16 if kind == "bfloat16" else torch.float64)
+    if kind == "shared":
+        large[1].weight = large[0].weight
+    small = copy.deepcopy(large)
+    x, y = data(21, dtype=large[0].weight.dtype)
+    x = x[:, :3]
+    sgd = torch.optim.SGD(small.parameters(), lr=0.5)
+    large_batch_step(large, torch.optim.SGD(large.parameters(), lr=0.5), x, y, 0.1)
+    result = accumulated_step(sgd, micro(x, y, [10, 10, 1]), summed(small), 0.1)
+    assert result.stepped
+    assert distance(large, small) < (1e-2 if kind == "bfloat16" else 1e-13)
+
+
+def test_a_rate_of_zero_changes_nothing_and_is_a_step():
+    model = new_model()
+    before = copy.deepcopy(model)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.0)
+    assert accumulated_step(sgd, micro(*data(4), [3, 1]), summed(model), 1.0).stepped
+    assert distance(model, before) == 0.0
 
 
 # ---- use ----
@@ -299,16 +334,34 @@ def test_a_norm_to_clip_at_must_be_positive(max_norm):
         accumulated_step(sgd, micro(*data(4), [4]), summed(model), max_norm)
 
 
-@pytest.mark.parametrize(
-    ("loss", "count"),
-    [((2,), 1), ((1,), 1), ((), -1), ((), math.nan), ((), math.inf)],
-)
-def test_a_loss_that_is_no_sum_and_a_count_that_is_none_are_refused(loss, count):
-    weight = nn.Parameter(torch.ones(loss))
+@pytest.mark.parametrize("shape", [(2,), (1,)])
+def test_a_loss_that_is_no_sum_is_refused(shape):
+    weight = nn.Parameter(torch.ones(shape))
     sgd = torch.optim.SGD([weight], lr=1.0)
-    with pytest.raises(ValueError, match=r"shape .* count"):
-        accumulated_step(sgd, [None], lambda _: (weight * 2, count))
-    assert torch.equal(weight.detach(), torch.ones(loss))
+    with pytest.raises(ValueError, match="shape"):
+        accumulated_step(sgd, [None], lambda _: (weight * 2, 1))
+    assert torch.equal(weight.detach(), torch.ones(shape))
+
+
+def test_counts_and_losses_are_read_after_the_last_backward_pass():
+    model, events = new_model(), []
+    model[0].weight.register_hook(lambda grad: events.append("backward"))
+
+    class Count:
+        def __init__(self, count):
+            self.count = count
+
+        def __float__(self):
+            events.append("read")
+            return float(self.count)
+
+    def loss_and_count(batch):
+        loss, count = summed(model)(batch)
+        return loss, Count(count)
+
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    accumulated_step(sgd, micro(*data(6), [3, 2, 1]), loss_and_count)
+    assert events == ["backward"] * 3 + ["read"] * 3
 
 
 @given(count=st.integers(0, 30), size=st.integers(1, 10))

@@ -1,21 +1,16 @@
 """Seeding: equal seeds, equal numbers; other seeds, epochs, workers: other numbers."""
 
+import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
-from seeding import (
-    derived_seed,
-    describe_environment,
-    example_rng,
-    loader_seeds,
-    seed_everything,
-    train_briefly,
-    use_deterministic_operations,
-)
+from seeding import example_rng, loader_generator, seed_everything, train_briefly
 
 NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 NO_MPS = pytest.mark.skipif(
@@ -48,25 +43,30 @@ class Draws(Dataset):
     """Each example is one draw from each generator that a dataset may use."""
 
     def __init__(self, length=12):
-        self.length, self.rng = length, np.random.default_rng(0)
+        self.length, self.epoch = length, 0
 
     def __len__(self):
         return self.length
 
     def __getitem__(self, index):
         globals_ = [random.random(), np.random.random(), torch.rand(()).item()]
-        return torch.tensor([*globals_, self.rng.random()], dtype=torch.float64)
-
-    def reseed(self, seed):
-        self.rng = np.random.default_rng(seed)
+        own = example_rng(5, self.epoch, index).random()
+        return torch.tensor([*globals_, own], dtype=torch.float64)
 
 
-def two_epochs(dataset, seed, workers=2):
+def two_epochs(seed, workers=2, persistent=False):
     """Return the draws of two epochs: (2, 12, 4)."""
+    dataset, epochs = Draws(), []
     loader = DataLoader(
-        dataset, batch_size=3, num_workers=workers, **loader_seeds(seed)
+        dataset,
+        batch_size=3,
+        num_workers=workers,
+        persistent_workers=persistent,
+        generator=loader_generator(seed),
     )
-    return torch.stack([torch.cat(list(loader)) for _ in range(2)])
+    for dataset.epoch in range(2):
+        epochs.append(torch.cat(list(loader)))
+    return torch.stack(epochs)
 
 
 # ---- the global generators ----
@@ -122,42 +122,42 @@ def test_determinism_is_an_option_and_is_never_switched_off(settings):
 
 
 def test_an_operation_without_a_deterministic_form_raises(settings):
-    use_deterministic_operations()
+    seed_everything(0, deterministic=True)
     x, index = torch.zeros(3), torch.tensor([0, 0])
     with pytest.raises(RuntimeError, match="deterministic"):
         x.put_(index, torch.ones(2))
 
 
-def test_cublas_is_configured_once_and_lateness_is_reported(settings, monkeypatch):
-    import os
-
-    use_deterministic_operations()
+def test_cublas_is_configured_unless_the_user_has_done_so(settings, monkeypatch):
+    seed_everything(0)
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    seed_everything(0, deterministic=True)
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-    use_deterministic_operations()  # set by the user: neither changed nor reported
+    seed_everything(0, deterministic=True)
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
-    with pytest.warns(RuntimeWarning, match="CUDA runs already"):
-        use_deterministic_operations()
 
 
-# ---- derived seeds ----
+@pytest.mark.gpu
+@NO_CUDA
+def test_training_on_a_gpu_repeats_with_deterministic_operations(settings):
+    def train():
+        seed_everything(3, deterministic=True)
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.LazyLinear(1)
+        ).to("cuda")
+        model(torch.randn(16, 3, 12, 12, device="cuda"))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for _ in range(5):
+            optimizer.zero_grad()
+            model(torch.randn(16, 3, 12, 12, device="cuda")).square().mean().backward()
+            optimizer.step()
+        return torch.nn.utils.parameters_to_vector(model.parameters())
+
+    assert torch.equal(train(), train())
 
 
-def test_derived_seeds_are_the_same_on_each_machine():
-    assert derived_seed(0, "loader") == 2124508976447151455  # with any PYTHONHASHSEED
-    assert derived_seed(np.int64(0), "loader") == derived_seed(0, "loader")
-    assert derived_seed(0, np.int32(4)) == derived_seed(0, 4)
-
-
-def test_derived_seeds_differ_and_fit_into_63_bits():
-    labels = [(), ("a",), ("b",), ("a", "b"), ("ab",), (1,), ("1",), (1, 2), (2, 1)]
-    seeds = [derived_seed(s, *each) for s in range(200) for each in labels]
-    assert len(set(seeds)) == len(seeds)
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    assert max(seeds) > 2**62  # all bits are used
-    torch.Generator().manual_seed(max(seeds))
+# ---- augmentations ----
 
 
 def test_augmentations_by_index_depend_on_all_three_numbers_only():
@@ -169,69 +169,103 @@ def test_augmentations_by_index_depend_on_all_three_numbers_only():
         example_rng(0, -1, 0)
 
 
+def test_a_large_index_is_not_cut_off():
+    assert example_rng(0, 0, 2**32 - 1).random() != example_rng(0, 0, 0).random()
+
+
 # ---- loaders ----
 
 
-WRAPPED = {
-    "plain": lambda: Draws(),
-    "subset": lambda: Subset(Draws(40), range(20, 32)),
-    "nested": lambda: Subset(ConcatDataset([Draws(6), Draws(6)]), range(12)),
-}
-
-
-@pytest.mark.parametrize("wrapped", WRAPPED)
-def test_workers_differ_from_one_another_and_repeat_in_a_second_run(wrapped):
-    first = two_epochs(WRAPPED[wrapped](), seed=1)
-    assert torch.equal(first, two_epochs(WRAPPED[wrapped](), seed=1))
-    for column in range(4):  # no draw occurs twice, in no worker and in no epoch
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_differ_from_one_another_and_repeat_in_a_second_run(persistent):
+    first = two_epochs(seed=1, persistent=persistent)
+    assert torch.equal(first, two_epochs(seed=1, persistent=persistent))
+    for column in range(3):  # no draw occurs twice, in no worker and in no epoch
         assert len(set(first[:, :, column].flatten().tolist())) == 24
-    other = two_epochs(WRAPPED[wrapped](), seed=2)
-    assert not (first == other).any()
+    other = two_epochs(seed=2, persistent=persistent)
+    assert not (first == other)[:, :, :3].any()
 
 
-def test_without_reseeding_the_workers_of_a_dataset_with_its_own_generator_agree():
-    plain = torch.cat(list(DataLoader(Draws(), batch_size=3, num_workers=2)))
-    assert torch.equal(plain[:3, 3], plain[3:6, 3])  # the mistake is real
+def test_augmentations_by_index_do_not_depend_on_the_workers():
+    draws = [two_epochs(seed=seed, workers=seed)[:, :, 3] for seed in range(3)]
+    assert torch.equal(draws[0], draws[1]) and torch.equal(draws[0], draws[2])
+    assert len(set(draws[0].flatten().tolist())) == 24
 
 
-def test_without_workers_the_generator_of_the_dataset_simply_goes_on():
-    assert len(set(two_epochs(Draws(), seed=1, workers=0)[:, :, 3].flatten())) == 24
+def test_workers_that_outlive_the_epoch_do_not_learn_of_the_next():
+    stale = two_epochs(seed=0, persistent=True)[:, :, 3]
+    assert torch.equal(stale[0], stale[1])  # as the docstring warns
+
+
+class GeneratorInside(Dataset):
+    """The mistake: each worker gets a copy of the generator."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        return self.rng.random()
+
+
+def test_workers_repeat_the_numbers_of_a_generator_inside_the_dataset():
+    loader = DataLoader(
+        GeneratorInside(), 3, num_workers=2, generator=loader_generator(0)
+    )
+    draws = torch.cat(list(loader))
+    assert torch.equal(draws[:3], draws[3:6])
 
 
 def test_the_order_depends_on_the_seed_and_not_on_the_global_generator():
-    def orders(seed, disturbance):
+    def orders(seed, stream=0, disturbance=1):
         torch.manual_seed(disturbance)
-        loader = DataLoader(range(50), shuffle=True, **loader_seeds(seed))
+        own = loader_generator(seed, stream)
+        loader = DataLoader(range(50), shuffle=True, generator=own)
         return [[int(x) for x in loader] for _ in range(2)]
 
-    first, second = orders(0, disturbance=1)
+    first, second = orders(0)
     assert [first, second] == orders(0, disturbance=2)
     assert first != second and sorted(first) == sorted(second) == list(range(50))
-    assert orders(1, disturbance=1)[0] != first
+    assert first not in orders(1) + orders(0, stream=1) + orders(1, stream=1)
 
 
 def test_a_pass_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
-    list(DataLoader(range(5), shuffle=True, **loader_seeds(0)))
+    list(DataLoader(range(5), shuffle=True, generator=loader_generator(0)))
     assert torch.equal(before, torch.get_rng_state())
+    list(DataLoader(range(5)))  # even without shuffling
+    assert not torch.equal(before, torch.get_rng_state())
 
 
-def test_the_loader_does_not_draw_what_the_model_draws():
-    seed_everything(0)
+def test_seeds_and_streams_give_unrelated_generators():
+    pairs = [(seed, stream) for seed in range(30) for stream in range(30)]
+    draws = {torch.rand(2, generator=loader_generator(*p)).sum().item() for p in pairs}
+    assert len(draws) == len(pairs)
+    for negative in [(-1, 0), (0, -1)]:
+        with pytest.raises(ValueError, match="non-negative"):
+            loader_generator(*negative)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_loader_does_not_draw_what_the_model_draws(seed):
+    seed_everything(seed)
     drawn = torch.rand(5)
-    assert not torch.equal(torch.rand(5, generator=loader_seeds(0)["generator"]), drawn)
+    assert not torch.equal(torch.rand(5, generator=loader_generator(seed)), drawn)
 
 
-# ---- the environment ----
+# ---- what a seed cannot promise ----
 
 
-def test_the_environment_is_described_in_plain_values(monkeypatch, settings):
-    monkeypatch.setenv("PYTHONHASHSEED", "12")
-    torch.use_deterministic_algorithms(True)
-    found = describe_environment()
-    assert all(isinstance(value, str | int | bool) for value in found.values())
-    assert found["torch"] == torch.__version__ and found["numpy"] == np.__version__
-    assert found["threads"] == torch.get_num_threads()
-    assert found["hash_seed"] == "12" and found["deterministic"] is True
-    monkeypatch.delenv("PYTHONHASHSEED")
-    assert describe_environment()["hash_seed"] == "random"
+def test_the_hash_seed_must_be_set_before_python_starts():
+    code = "import os; os.environ['PYTHONHASHSEED'] = '0'; print(hash('a'))"
+
+    def printed(**variables):
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONHASHSEED"}
+        command = [sys.executable, "-S", "-c", code]
+        environment |= variables
+        return subprocess.run(command, env=environment, capture_output=True).stdout
+
+    assert len({printed() for _ in range(3)}) > 1
+    assert len({printed(PYTHONHASHSEED="0") for _ in range(3)}) == 1

@@ -1,10 +1,7 @@
 """Training stops when validation stops improving, and the model keeps its best weights.
 
-Use it with any module, loss, optimizer and, if wanted, scheduler:
-
     history = train(
-        model, loss_fn, optimizer, train_loader, val_loader, epochs=100,
-        stopping=EarlyStopping(patience=5),
+        model, loss_fn, optimizer, train_loader, val_loader, epochs=100, patience=5
     )
     print(history.stopped, history.best_epoch, history.best_value)
 
@@ -20,19 +17,21 @@ What it promises:
 - A value that is nan or infinite is never an improvement. A training loss that is nan
   or infinite ends the training before the step that it would spoil, with a
   RuntimeWarning, and `history.stopped` says where.
-- The best weights are a copy, buffers included. They are put back at the end of each
-  run, stopped early or not.
+- The best weights are a copy of `state_dict()`, so with buffers. They are put back at
+  the end of each run, stopped early or not.
 
 What it does not promise:
 
 - The optimizer's state is not rolled back with the weights.
-- A forward pass on nan has already changed BatchNorm's running statistics. The best
-  weights bring the good ones back, but only if an epoch was completed before.
+- A gradient may be nan where the loss is not; that step spoils the weights, and the
+  next loss ends the run. Likewise, a forward pass on nan spoils BatchNorm's statistics
+  before the loss is known. The best weights bring good ones back, but only if an epoch
+  was completed before.
 - A layer that must stay in evaluation mode (frozen BatchNorm) has to override `train`.
 - Optimizers that need a closure (LBFGS) are not supported.
 - After an exception the weights are those of the last step.
 - The validation data has chosen the epoch: report the final error on a test set.
-- The loss is read in each step, for which a GPU has to finish its work.
+- The loss is read in each training step, for which a GPU has to finish its work.
 
 Source of the rule: Goodfellow, Bengio and Courville (2016), Algorithm 7.1.
 """
@@ -54,46 +53,36 @@ Loss = Callable[[Any, Any], Tensor]
 Weight = Callable[[Any], float]
 
 
-@dataclass
 class EarlyStopping:
     """Decides from one value per epoch whether to go on.
 
-    `best` is the best value seen, by however little. Patience counts the epochs since
-    the last improvement by more than `min_delta`, measured from the value at that
+    Any improvement makes a value the best one. Patience counts the epochs since the
+    last improvement by more than `min_delta`, measured from the value at that
     improvement, so that slow progress counts once it has added up.
     """
 
-    patience: int = 10
-    min_delta: float = 0.0
-    mode: Literal["min", "max"] = "min"
-    best: float | None = field(default=None, init=False)
-    reference: float | None = field(default=None, init=False)
-    epochs_without_progress: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: Literal["min", "max"] = "min",
+    ) -> None:
         """Raise ValueError for settings that make no sense."""
-        if self.patience < 1 or not 0 <= self.min_delta < math.inf:
-            raise ValueError("patience must be at least 1, min_delta finite and >= 0")
-        if self.mode not in ("min", "max"):
-            raise ValueError(f"mode is 'min' or 'max', not {self.mode!r}")
-
-    def gain(self, value: float, reference: float | None) -> float:
-        """Return by how much `value` is better; -inf if it is not a finite number."""
-        if not math.isfinite(value):
-            return -math.inf
-        if reference is None:
-            return math.inf
-        return reference - value if self.mode == "min" else value - reference
+        if patience < 1 or not 0 <= min_delta < math.inf or mode not in ("min", "max"):
+            raise ValueError("patience >= 1, min_delta >= 0, mode 'min' or 'max'")
+        self.patience, self.min_delta = patience, min_delta
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.best = self.reference = -math.inf  # times the sign: larger is better
+        self.epochs_without_progress = 0
 
     def update(self, value: float) -> bool:
         """Take the value of one more epoch; return whether it is the best so far."""
-        if self.gain(value, self.reference) > self.min_delta:
-            self.reference, self.epochs_without_progress = value, 0
-        else:
-            self.epochs_without_progress += 1
-        is_best = self.gain(value, self.best) > 0
-        if is_best:
-            self.best = value
+        score = self.sign * value if math.isfinite(value) else -math.inf
+        self.epochs_without_progress += 1
+        if score > self.reference + self.min_delta:
+            self.reference, self.epochs_without_progress = score, 0
+        is_best = score > self.best
+        self.best = max(self.best, score)
         return is_best
 
     @property
@@ -130,25 +119,6 @@ class NonFiniteLoss(Exception):
     """A training loss that is nan or infinite; the message names the batch."""
 
 
-class Mean:
-    """A mean of batch means, each weighted by what it is a mean over."""
-
-    def __init__(self) -> None:
-        self.total, self.weight = 0.0, 0.0
-
-    def add(self, value: float, weight: float) -> None:
-        """Add a mean over `weight` examples; one over none (0/0) is left out."""
-        if weight:
-            self.total += value * weight
-            self.weight += weight
-
-    def result(self) -> float:
-        """Return the mean; raise ValueError if nothing was added."""
-        if not self.weight:
-            raise ValueError("no examples: an empty loader, or an iterator used twice?")
-        return self.total / self.weight
-
-
 def number_of_examples(targets: Any) -> float:
     """Return the length of the first axis of the first tensor in `targets`."""
     while not isinstance(targets, Tensor):
@@ -163,25 +133,25 @@ def to_device(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=device.type == "cuda")
     if isinstance(batch, dict):
         return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):  # a named tuple
-        return type(batch)(*(to_device(value, device) for value in batch))
     if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
+        return type(batch)([to_device(value, device) for value in batch])
     return batch
 
 
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of the model's first parameter, the CPU if it has none."""
-    parameter = next(model.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def scalar(value: Tensor) -> float:
-    """Return a loss as a number; raise ValueError if it is not a single one."""
-    if value.ndim:
-        shape = tuple(value.shape)
-        raise ValueError(f"the loss has shape {shape}: use a mean over the batch")
-    return value.item()
+def weighted_mean(values: list[float], weights: list[float]) -> float:
+    """Return the mean of batch means, each weighted by what it is a mean over.
+
+    A mean over nothing (0/0) is left out. Raises ValueError if nothing is left.
+    """
+    if not sum(weights):
+        raise ValueError("no examples: an empty loader, or an iterator used twice?")
+    pairs = zip(values, weights, strict=True)
+    return sum(value * weight for value, weight in pairs if weight) / sum(weights)
 
 
 def train_epoch(
@@ -197,23 +167,26 @@ def train_epoch(
     A batch of weight 0 is skipped: its mean is 0/0. Raises NonFiniteLoss before the
     backward pass of a loss that is nan or infinite.
     """
-    device, mean = device_of(model), Mean()
+    device = device_of(model)
+    values: list[float] = []
+    weights: list[float] = []
     model.train()
     for number, batch in enumerate(batches):
-        inputs, targets = to_device(batch, device)
-        weight = float(weight_fn(targets))
+        weight = float(weight_fn(batch[1]))
         if weight == 0:
             continue
+        inputs, targets = to_device(batch, device)
         optimizer.zero_grad(set_to_none=True)
         loss = loss_fn(model(inputs), targets)
-        value = scalar(loss)
+        value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteLoss(f"training loss {value} in batch {number}")
         loss.backward()
         optimizer.step()
         after_step()
-        mean.add(value, weight)
-    return mean.result()
+        values.append(value)
+        weights.append(weight)
+    return weighted_mean(values, weights)
 
 
 @torch.no_grad()
@@ -227,18 +200,21 @@ def evaluate(
 
     Runs in evaluation mode without gradients; each module then gets its mode back.
     """
-    device, mean = device_of(model), Mean()
+    device = device_of(model)
+    values: list[Tensor] = []
+    weights: list[float] = []
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         for batch in batches:
+            weights.append(float(weight_fn(batch[1])))
             inputs, targets = to_device(batch, device)
-            value = scalar(metric(model(inputs), targets))
-            mean.add(value, float(weight_fn(targets)))
+            values.append(metric(model(inputs), targets))
     finally:
         for module, training in modes:
             module.training = training
-    return mean.result()
+    # read at the end: a GPU need not wait for the CPU after each batch
+    return weighted_mean([value.item() for value in values], weights)
 
 
 def train(
@@ -248,9 +224,11 @@ def train(
     train_batches: Batches,
     val_batches: Batches,
     epochs: int,
-    stopping: EarlyStopping | None = None,
+    patience: int = 10,
+    min_delta: float = 0.0,
+    mode: Literal["min", "max"] = "min",
     metric: Loss | None = None,
-    scheduler: LRScheduler | ReduceLROnPlateau | None = None,
+    scheduler: LRScheduler | None = None,
     step_scheduler: Literal["epoch", "batch"] = "epoch",
     weight_fn: Weight = number_of_examples,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
@@ -258,22 +236,22 @@ def train(
     """Train until validation stops improving; leave the best weights in the model.
 
     `metric` is what validation measures, by default the loss; where more is better,
-    such as accuracy, pass EarlyStopping(mode="max"). `weight_fn(targets)` returns what
-    the loss of a batch is a mean over, by default its examples: with `ignore_index`,
-    the number of targets that count; with class weights, their sum. `on_epoch` is
-    called after each epoch, for logs. The model ends in evaluation mode. Raises
-    ValueError if `epochs` is below 1, the stopping rule was used before, a loader is
-    empty, or ReduceLROnPlateau is to be stepped per batch.
+    such as accuracy, pass mode="max". `weight_fn` gets the targets as the loader yields
+    them and returns what loss and metric are means over, by default the number of
+    examples: with `ignore_index`, the number of targets that count; with class weights,
+    their sum. `on_epoch` is called after each epoch, for logs. The model ends in
+    evaluation mode. Raises ValueError for settings that make no sense, or if a loader
+    is empty.
     """
-    stopping = stopping or EarlyStopping()
+    stopping = EarlyStopping(patience, min_delta, mode)
+    if epochs < 1 or step_scheduler not in ("epoch", "batch"):
+        raise ValueError("epochs >= 1, step_scheduler 'epoch' or 'batch'")
     on_plateau = isinstance(scheduler, ReduceLROnPlateau)
-    if epochs < 1 or stopping.best is not None or stopping.epochs_without_progress:
-        raise ValueError("train needs an epoch to do, and a new EarlyStopping")
     if on_plateau and step_scheduler == "batch":
         raise ValueError("ReduceLROnPlateau reads the validation: step it per epoch")
 
     def after_step() -> None:
-        if isinstance(scheduler, LRScheduler) and step_scheduler == "batch":
+        if scheduler is not None and step_scheduler == "batch":
             scheduler.step()
 
     history, best_weights = History(), None
@@ -298,7 +276,7 @@ def train(
             best_weights = copy.deepcopy(model.state_dict())
         on_epoch(history.epochs[-1])
         if stopping.should_stop:
-            history.stopped = f"epoch {number}: no progress for {stopping.patience}"
+            history.stopped = f"epoch {number}: no progress for {patience}"
             break
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(value)
@@ -319,10 +297,8 @@ if __name__ == "__main__":
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     train_batches = list(zip(x[:66].split(16), y[:66].split(16), strict=True))
     val_batches = list(zip(x[66:].split(63), y[66:].split(63), strict=True))
-    patience = 5
-    stopping, loss = EarlyStopping(patience), nn.functional.mse_loss
-    loaders = train_batches, val_batches
-    history = train(model, loss, optimizer, *loaders, epochs=200, stopping=stopping)
+    patience, loss, loaders = 5, nn.functional.mse_loss, (train_batches, val_batches)
+    history = train(model, loss, optimizer, *loaders, epochs=200, patience=patience)
     for epoch in history.epochs[::6]:
         losses = f"train {epoch.train_loss:6.3f}, val {epoch.val_value:6.3f}"
         print(f"epoch {epoch.number:2}: {losses}")

@@ -2,7 +2,8 @@
 
     groups = parameter_groups(model, weight_decay=0.1)
     optimizer = torch.optim.AdamW(groups, lr=3e-4)
-    scheduler = warmup_cosine_scheduler(optimizer, warmup_steps=500, total_steps=10_000)
+    schedule = WarmupCosine(warmup_steps=500, total_steps=10_000)
+    scheduler = LambdaLR(optimizer, schedule)
     for batch in loader:
         ...  # forward and backward
         optimizer.step()
@@ -12,6 +13,9 @@ The factor on the peak rate, for W warm-up steps of T steps in all, t = 0, 1, ..
 
 - t < W: (t + 1) / W. The first step is not wasted at rate 0, and step W-1 has factor 1.
 - then: f + (1 - f) (1 + cos(pi (t - W + 1) / (T - W))) / 2, down to f at step T-1.
+
+W = 0 is the same schedule as W = 1: the first step has the peak rate. If W = T, there
+is no fall. If f = 0, the last step has rate 0.
 
 Weight decay acts on weights of matrices and convolutions. Biases, the gains of
 normalization layers of any shape, and other parameters with fewer than two axes are
@@ -26,8 +30,8 @@ To resume, build optimizer and scheduler as before, then load the states of both
 scheduler's alone does not set the present rate.
 
 Sources: Loshchilov and Hutter (2017) for the cosine, (2019) for AdamW; Goyal et al.
-(2017) for the linear warm-up; Brown et al. (2020, Appendix B) for the end at a tenth
-of the peak and the decay of 0.1.
+(2017, Section 2.2) for the linear warm-up; Brown et al. (2020, Appendix B) for the end
+at a tenth of the peak and the decay of 0.1.
 """
 
 import math
@@ -37,21 +41,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-NORMS = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.InstanceNorm3d,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.RMSNorm,
-)
+NORMS = (nn.LayerNorm, nn.RMSNorm)  # gains of the others have one axis
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
@@ -59,9 +51,11 @@ EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 class WarmupCosine:
     """The factor on the peak learning rate, as a function of the step t, from 0.
 
-    An object and no lambda, because LambdaLR saves its attributes: a resumed run keeps
-    the schedule with which it was started. Raises ValueError unless
-    0 <= warmup_steps <= total_steps, total_steps >= 1 and 0 <= final_factor <= 1.
+    `total_steps` counts steps of the optimizer, not batches: divide by the number of
+    accumulated micro-batches. An object and no lambda, because LambdaLR saves its
+    attributes: a resumed run keeps the schedule with which it was started. Raises
+    ValueError unless 0 <= warmup_steps <= total_steps, total_steps >= 1 and
+    0 <= final_factor <= 1.
     """
 
     warmup_steps: int
@@ -80,27 +74,10 @@ class WarmupCosine:
         last = self.total_steps - 1
         peak = max(self.warmup_steps, 1) - 1  # the step with factor 1
         t = min(t, last)
-        if t < self.warmup_steps:
-            return (t + 1) / self.warmup_steps
-        if t == peak:
-            return 1.0
+        if t <= peak:
+            return (t + 1) / (peak + 1)
         cosine = math.cos(math.pi * (t - peak) / (last - peak))
         return self.final_factor + (1 - self.final_factor) * (1 + cosine) / 2
-
-
-def warmup_cosine_scheduler(
-    optimizer: Optimizer,
-    warmup_steps: int,
-    total_steps: int,
-    final_factor: float = 0.1,
-) -> LambdaLR:
-    """Return a scheduler that scales the rate of each group; step it once per step.
-
-    `total_steps` counts steps of the optimizer, not batches: divide by the number of
-    accumulated micro-batches.
-    """
-    factor = WarmupCosine(warmup_steps, total_steps, final_factor)
-    return LambdaLR(optimizer, factor)
 
 
 def parameter_groups(
@@ -114,28 +91,25 @@ def parameter_groups(
     A parameter that several modules share is in one group; it decays only if it may in
     all of them. Frozen parameters are left out, so freeze before the call. `no_decay`
     holds further names, as in `named_parameters()`. Raises ValueError for a name that
-    does not exist, a negative decay, a model without trainable parameters, or a lazy
-    layer that has not seen a batch.
+    does not exist, a negative decay or a model without trainable parameters, and
+    RuntimeError for a lazy layer that has not seen a batch.
     """
     if not 0 <= weight_decay < math.inf:
         raise ValueError("weight_decay must be finite and at least 0")
     names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     if unknown := set(no_decay) - names:
         raise ValueError(f"no such parameters: {sorted(unknown)}")
-    decays: dict[nn.Parameter, bool] = {}  # parameters compare by identity
     exempt = NORMS if decay_embeddings else (*NORMS, *EMBEDDINGS)
+    decays: dict[nn.Parameter, bool] = {}  # found again by identity
     for prefix, module in model.named_modules(remove_duplicate=False):
         for name, parameter in module.named_parameters(recurse=False):
-            full = f"{prefix}.{name}" if prefix else name
-            if isinstance(parameter, nn.parameter.UninitializedParameter):
-                raise ValueError(f"{full} has no shape yet: run a batch through first")
-            if not parameter.requires_grad:
-                continue
-            # bias_k of MultiheadAttention has three axes, and is a bias all the same
-            is_weight = parameter.ndim >= 2 and "bias" not in name
-            may = is_weight and not isinstance(module, exempt)
-            may = may and full not in no_decay
-            decays[parameter] = may and decays.get(parameter, True)
+            if parameter.requires_grad:
+                full = f"{prefix}.{name}" if prefix else name
+                # bias_k of MultiheadAttention has three axes, and is still a bias
+                is_weight = len(parameter.shape) >= 2 and "bias" not in name
+                may = is_weight and not isinstance(module, exempt)
+                may = may and full not in no_decay
+                decays[parameter] = may and decays.get(parameter, True)
     if not decays:
         raise ValueError("the model has no trainable parameter")
     decayed = [p for p, decay in decays.items() if decay]
@@ -175,7 +149,7 @@ if __name__ == "__main__":
 
     peak, warmup, steps = 1e-2, 4, 20
     optimizer = torch.optim.AdamW(groups, lr=peak)
-    scheduler = warmup_cosine_scheduler(optimizer, warmup, steps)
+    scheduler = LambdaLR(optimizer, WarmupCosine(warmup, steps))
     tokens = torch.randint(20, (32, 5))
     rates: list[float] = []
     losses: list[float] = []

@@ -65,8 +65,12 @@ def serve(folder: Path) -> str:
 
 
 def default_site(folder: Path) -> Path:
-    """The stage in Material's default look: the theme's name and nothing else, no fonts from another host."""
+    """The stage in Material's default look: our Markdown extensions, the theme's name, no fonts from another host.
+
+    It has no formulas: ours are put in after the generator has run.
+    """
     config = {
+        "markdown_extensions": yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["markdown_extensions"],
         "site_name": "Default",
         "docs_dir": str(ROOT / "build/stage"),
         "site_dir": str(folder / "site"),

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -380,3 +381,31 @@ def test_the_zip_is_the_same_each_time_and_whole(root: Path, run_build: Build) -
         "search/search_index.js"
     }
     assert 'href="../../../bibliography/index.html#gauss1809"' in page and "Content-Security-Policy" not in page
+
+
+WORKERS = '''"""Workers give tensors to the process that asked."""
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+if __name__ == "__main__":
+    data = TensorDataset(torch.arange(8.0))
+    total = sum(batch.sum().item() for (batch,) in DataLoader(data, 2, num_workers=2))
+    print(f"total: {total}")
+    assert total == 28.0
+'''
+
+
+def test_a_snippet_may_use_worker_processes() -> None:
+    """torch hands their tensors over by a socket in a temporary folder, which the snippet must be able to write.
+
+    The path of a socket has about 100 characters, so this one starts in a short folder.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root = mini.make(Path(folder))
+        file = mini.write(root, "modules/stats/mean/mean_other.py", WORKERS)
+        snippet = discover(root).snippet_of[file.relative_to(root).as_posix()]
+        with Runner(Cache(root / ".cache", root), jobs=1) as runner:
+            result = runner.run([snippet])[snippet.path]
+    assert result.problem is None, result.problem
+    assert result.stdout == "total: 28.0\n"

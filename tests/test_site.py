@@ -10,7 +10,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -303,13 +303,34 @@ def offline(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_browser
-def test_printed(page: Page, address: str) -> None:
-    """On paper everything is laid out, nothing scrolls, and what only a screen needs is gone."""
-    page.goto(address + TOPICS[-1])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_printed(browser: Browser, address: str, theme: Literal["light", "dark"]) -> None:
+    """On paper: dark on white whatever the theme, everything laid out, nothing that scrolls or needs a screen."""
+    page = browser.new_page(color_scheme=theme)
+    page.goto(address + TOPICS[-1], wait_until="networkidle")
     page.emulate_media(media="print")
-    assert page.locator(".downloads:visible").count() == 0
+    styles = "[document.body, ...document.querySelectorAll('h2, p, td, code')].map(e => getComputedStyle(e))"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    inks = page.evaluate(f"[...new Set({styles}.map(s => s.color))]")
+    assert all(max(map(int, re.findall(r"\d+", ink)[:3])) < 130 for ink in inks), inks
+    assert page.locator(".downloads:visible, .md-code__button:visible").count() == 0
     hidden = "[...document.querySelectorAll('[data-formulas], [data-lines]')]"
     hidden += ".filter(e => getComputedStyle(e).contentVisibility !== 'visible').length"
     assert page.evaluate(hidden) == 0
     cut = "[...document.querySelectorAll('.highlight code')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
     assert page.evaluate(cut) == 0
+    page.close()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("path", TOPICS)
+def test_a_link_leads_to_its_section(page: Page, address: str, path: str, width: int) -> None:
+    """Also where what lies between has not been laid out yet."""
+    page.set_viewport_size({"width": width, "height": 800})
+    for anchor in ("exercises", "definition", "further-reading"):
+        page.goto(f"{address}{path}#{anchor}")
+        page.wait_for_timeout(500)
+        top = page.evaluate(f"document.getElementById('{anchor}').getBoundingClientRect().top")
+        last = page.evaluate("innerHeight + scrollY >= document.body.scrollHeight - 2")
+        assert 0 <= top < 200 or (last and top < 800), (anchor, top)

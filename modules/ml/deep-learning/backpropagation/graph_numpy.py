@@ -57,7 +57,7 @@ def draw(graph: dict[str, Node], values: dict[str, float], grads: dict[str, floa
     for name, (x, y) in places.items():
         text = f"{name}\n{formulas[name]}" if name in graph else name
         ax.plot(x, y, "o", ms=45, mfc="none", mec="0.5")
-        ax.text(x, y, text, ha="center", va="center")
+        ax.text(x, y, text, ha="center", va="center", size=9.5)
     received: dict[str, list[str]] = {}
     for name, node in graph.items():
         local = node.local(*(values[parent] for parent in node.parents))

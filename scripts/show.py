@@ -1,0 +1,71 @@
+"""What a page shows of a snippet: its code with what it printed, or one of its figures."""
+
+import html
+import posixpath
+from typing import TYPE_CHECKING
+
+from scripts import frame
+from scripts.markdown import Token, fenced, indented
+from scripts.problems import nearest
+from scripts.results import Figure
+from scripts.snippets import Snippet
+
+if TYPE_CHECKING:
+    from scripts.body import Body
+
+
+def listing(body: "Body", token: Token, snippet: Snippet, symbol: str, caption: str) -> str:
+    """A snippet's code with its caption and downloads, and what it printed when shown whole."""
+    name = posixpath.basename(snippet.path)
+    if symbol and symbol not in snippet.symbols and snippet.tree:
+        message = f"{token['target']!r}: no function or class {symbol!r}"
+        return body.problem(token.line, message, nearest(symbol, snippet.symbols))
+    code = snippet.symbol_source(symbol) if symbol and snippet.tree else snippet.source
+    here = posixpath.relpath(snippet.url, posixpath.dirname(body.page.url))
+    result = (body.context.results or {}).get(snippet.path)
+    links = [f"[{name}]({here}){{ download }}"]
+    if result and not result.problem:
+        links.append(f"[notebook]({here.removesuffix('.py')}.ipynb){{ download }}")
+    if repository := frame.address_of(body.project, "blob"):
+        links.append(f"[source]({repository}{snippet.path}){{ .source }}")
+    lines = [f'<span class="caption">{caption}</span> <span class="downloads">{" ".join(links)}</span>']
+    lines += ["{: .listing }", "", fenced(code, f' {{ .python title="{name}" }}')]
+    if result and result.problem:
+        lines += [
+            "",
+            f'!!! failure "{"Not run here" if result.skipped else "The snippet failed"}"',
+            "",
+            indented(fenced(str(result.problem), "text"), "    "),
+        ]
+    elif result and not symbol and result.stdout.strip():
+        lines += ["", fenced(result.stdout, ' { .text .output title="Output" }')]
+    return indented("\n".join(lines), token.indent).removeprefix(token.indent)
+
+
+def figure(body: "Body", token: Token, snippet: Snippet, name: str) -> str:
+    alt, caption = token["text"].strip(), token["title"].strip()
+    if not alt:
+        return body.problem(token.line, f"the figure {name!r} has no alt text", "say what one sees")
+    if not caption:
+        return body.problem(token.line, f"the figure {name!r} has no caption", "say which question it answers")
+    result = (body.context.results or {}).get(snippet.path)
+    if result and result.problem:
+        return mark(f"no figure {name!r}: {snippet.path} gave no result")
+    known = set(result.figures) if result else snippet.figure_names
+    if name not in known:
+        return body.problem(token.line, f"{snippet.path} draws no figure {name!r}", nearest(name, known))
+    body.uses.figures.add((snippet.path, name))
+    figure = result.figures[name] if result else Figure(name, "", 0, 0)
+    source = posixpath.relpath(snippet.url.removesuffix(".py"), posixpath.dirname(body.page.url))
+    size = f'width="{figure.width}" height="{figure.height}" loading="lazy"'
+    image = f"![{body.text(alt, token.line, plain=True)}]({source}.{name}.svg){{ {size} }}"
+    lines = [
+        f'{image}\n<span class="caption">{body.text(caption, token.line)}</span>',
+        "{: .figure }",
+    ]
+    return indented("\n".join(lines), token.indent).removeprefix(token.indent)
+
+
+def mark(message: str) -> str:
+    """What stands on a page in place of a form that could not be filled. A failed snippet was reported already."""
+    return f"<mark>{html.escape(message)}</mark>"
