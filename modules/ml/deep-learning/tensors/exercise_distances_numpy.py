@@ -39,3 +39,4 @@ if __name__ == "__main__":
     print(f"N = M = {n}, D = {d}: {difference_gib:.0f} GiB against {result_gib:.2f} GiB")
 
     assert agreement < 1e-12 and error_broadcast < 1e-5 < 1 < error_product and lowest < 0
+    assert difference_gib == d * result_gib and 0.37 < result_gib < 0.38

@@ -121,6 +121,7 @@ if __name__ == "__main__":
     assert 0.4 < slope_32 < 0.6 and slope_same_32 > 0.85 and abs(slope_zero_32) < 0.2
     assert rule_32 == "yes" and rule_16 == rule_same_32 == "no"
     assert same_words == settings == 6 and held == 3 and verdict == "partly"
+    assert verdict_uniform == "reproduced" and end_16.startswith("1,9")
     assert rule_zero_32 == rule_zero_16 == "yes" and rule_same_16 == "no"
     assert pair_32 < 2 and pair_16 < 2 and wins_pairwise > 10 * wins_one_by_one > 0
     assert wins_pairwise + wins_one_by_one <= vectors == SEEDS * 39 and 5e-4 < pair_worst_16 < 2e-3

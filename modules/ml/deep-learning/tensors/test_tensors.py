@@ -95,6 +95,8 @@ def test_length_one_axes_are_stretched_with_stride_zero(load):
     assert snippet.expand(snippet.View((1, 3), (3, 1), 2), (2, 4, 3)) == ((2, 4, 3), (0, 0, 1), 2)
     assert snippet.View((), ()).offset == 0
     assert snippet.flatten(snippet.View((1, 1), (7, 9), 4)).shape == (1,)
+    empty = snippet.slice_axis(snippet.row_major((2, 3)), 1, slice(2, 1))
+    assert empty == ((2, 0), (3, 1), 0)
     assert callable(snippet.draw)
 
 
