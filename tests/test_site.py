@@ -193,9 +193,13 @@ def test_copy_gives_exactly_the_file(browser: Browser, address: str, path: str) 
     copied = set()
     buttons = page.locator(f"{LISTING} button[title='Copy to clipboard']")
     assert buttons.count()
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     for number in range(buttons.count()):
+        if not buttons.nth(number).is_visible():  # in another tab
+            continue
+        page.evaluate("navigator.clipboard.writeText('')")
         buttons.nth(number).dispatch_event("click")
-        page.wait_for_timeout(30)
+        page.wait_for_function("async () => (await navigator.clipboard.readText()) !== ''")
         copied.add(page.evaluate("navigator.clipboard.readText()").rstrip("\n") + "\n")
     whole = {text for text in copied if text.startswith('"""')}
     assert whole and whole <= sources
@@ -309,6 +313,7 @@ def test_printed(browser: Browser, address: str, theme: Literal["light", "dark"]
     page = browser.new_page(color_scheme=theme)
     page.goto(address + TOPICS[-1], wait_until="networkidle")
     page.emulate_media(media="print")
+    page.wait_for_timeout(500)  # colors change gradually
     styles = "[document.body, ...document.querySelectorAll('h2, p, td, code')].map(e => getComputedStyle(e))"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     inks = page.evaluate(f"[...new Set({styles}.map(s => s.color))]")
