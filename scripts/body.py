@@ -98,7 +98,7 @@ class Body:
                 key = match["key"] if match else part.strip().lstrip("@")
                 return self.problem(line, f"unknown citation {key!r}", nearest(key, self.project.bibliography))
             self.uses.citations.setdefault(entry.key, set()).add(self.page.path)
-            root = posixpath.relpath("bibliography.md", posixpath.dirname(self.page.url))
+            root = self.page.link("bibliography.md")
             place = f", {match['place']}" if match["place"] else ""
             shown.append(f"[{entry.citation}]({root}#{entry.key}){place}")
         return f"({'; '.join(shown)})"
@@ -194,13 +194,13 @@ class Body:
         full = posixpath.normpath(posixpath.join(self.folder, path))
         pages = self.project.page_of
         if full in GENERATED:
-            return posixpath.relpath(full.removeprefix("docs/"), posixpath.dirname(self.page.url)) + hash_ + fragment
+            return self.page.link(full.removeprefix("docs/")) + hash_ + fragment
         if full not in pages:
             asset = full.startswith("docs/assets/") and (self.project.root / full).is_file()
             if not asset:
                 names = [posixpath.relpath(each, self.folder) for each in pages]
                 self.problem(line, f"broken link to {path!r}", nearest(path, names))
                 return target
-            return posixpath.relpath(full.removeprefix("docs/"), posixpath.dirname(self.page.url))
+            return self.page.link(full.removeprefix("docs/"))
         self.uses.links.append((self.page.path, line, target))
-        return posixpath.relpath(pages[full].url, posixpath.dirname(self.page.url)) + hash_ + fragment
+        return self.page.link(pages[full].url) + hash_ + fragment

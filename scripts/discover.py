@@ -54,6 +54,30 @@ class Project:
             found.setdefault(topic.part, []).append(topic)
         return found
 
+    @cached_property
+    def needs(self) -> dict[str, list[str]]:
+        """The prerequisites of each topic, in reading order of the topics."""
+        return {n: t.page.meta.get("prerequisites", []) if t.page else [] for n, t in self.topics.items()}
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """The place of each topic in reading order."""
+        return {name: number for number, name in enumerate(self.topics)}
+
+    @cached_property
+    def leads_to(self) -> dict[str, list[str]]:
+        """The topics that name a topic as their prerequisite, in reading order."""
+        found: dict[str, list[str]] = {}
+        for name, needed in self.needs.items():
+            for each in needed:
+                found.setdefault(each, []).append(name)
+        return found
+
+    @property
+    def repository(self) -> str:
+        """The address of the repository, without a slash at its end; empty while it is not known."""
+        return str(self.settings.get("repo_url") or "").rstrip("/")
+
     @property
     def address(self) -> str:
         """Where the site will be served; empty while that is not known."""
@@ -80,16 +104,8 @@ def discover(root: Path = ROOT) -> Project:
     for part in curriculum.get("parts", []):
         for module in part["modules"]:
             _add_topic(project, part["part"], module, text)
-    files = [file for name in ("modules", "docs", "snippets") for file in sorted((root / name).rglob("*"))]
-    for file in files:
-        path = file.relative_to(root).as_posix()
-        name = path.removeprefix("modules/").removesuffix("/index.md")
-        if path.startswith("modules/") and file.name == "index.md" and name not in project.topics and curriculum:
-            message = "no line in modules/curriculum.yml names this folder"
-            add([Problem(path, 0, message, "add its line")])
-        if file.is_symlink():
-            add([Problem(path, 0, "is a symbolic link", "put the file itself here")])
-        elif file.suffix == ".py" and path.startswith(("docs/", "snippets/")) and file.name != "conftest.py":
+    for file in [file for name in ("docs", "snippets") for file in sorted((root / name).rglob("*.py"))]:
+        if file.name != "conftest.py" and not file.is_symlink():
             _add_loose(project, file)
     for file in sorted((root / "docs").rglob("*.md")):
         if "decisions" in file.relative_to(root).parts:  # for those who change the engine, not for readers
@@ -100,8 +116,8 @@ def discover(root: Path = ROOT) -> Project:
     project.bibliography, found = read_bibliography(root / "docs/references.bib", "docs/references.bib")
     add(found)
     add(_check_prerequisites(project))
-    if curriculum:
-        add(check_files(root, [module["path"] for part in curriculum["parts"] for module in part["modules"]]))
+    listed = {module["path"] for part in curriculum["parts"] for module in part["modules"]} if curriculum else None
+    add(check_files(root, listed))
     for snippet in project.snippets:
         add(snippet.check())
     return project
@@ -111,13 +127,14 @@ def _add_topic(project: Project, part: str, module: dict[str, Any], curriculum: 
     name = module["path"]
     folder = project.root / "modules" / name
 
-    lines = [n for n, row in enumerate(curriculum.split("\n"), 1) if re.search(rf"path: *{name}(?![-/\w])", row)]
-
     def report(message: str, advice: str) -> None:
-        project.problems.append(Problem("modules/curriculum.yml", max(lines, default=0), message, advice))
+        rows = enumerate(curriculum.split("\n"), 1)
+        lines = [n for n, row in rows if re.search(rf"path: *{name}(?![-/\w])", row)] or [0]
+        message = message.format(first=lines[0])
+        project.problems.append(Problem("modules/curriculum.yml", lines[-1], message, advice))
 
     if name in project.topics:  # paths are lower-case, so there is no other spelling
-        report(f"the topic {name!r} is listed twice, first in line {min(lines, default=0)}", "remove one line")
+        report(f"the topic {name!r} is listed twice, first in line {{first}}", "remove one line")
         return
     if not (folder / "index.md").is_file():
         modules = project.root / "modules"
@@ -156,13 +173,11 @@ def _read_snippet(project: Project, file: Path) -> Snippet | None:
 
 def _check_prerequisites(project: Project) -> Iterable[Problem]:
     """A prerequisite exists and comes earlier in reading order, so there can be no cycle."""
-    order = list(project.topics)
-    for position, (name, topic) in enumerate(project.topics.items()):
-        page = topic.page
-        for needed in page.meta.get("prerequisites", []) if page else []:
+    for name, wanted in project.needs.items():
+        for needed in wanted:
             if needed not in project.topics:
-                message, advice = f"prerequisite {needed!r} is not a topic", nearest(needed, order)
-            elif order.index(needed) >= position:
+                message, advice = f"prerequisite {needed!r} is not a topic", nearest(needed, project.topics)
+            elif project.position[needed] >= project.position[name]:
                 message = f"prerequisite {needed!r} comes later than {name!r} in modules/curriculum.yml"
                 advice = "change the order or the prerequisite"
                 if chain := _chain(project, needed, name):
@@ -179,8 +194,7 @@ def _chain(project: Project, start: str, end: str) -> list[str]:
     for way in ways:
         if way[-1] == end:
             return way
-        topic = project.topics.get(way[-1])
-        for needed in topic.page.meta.get("prerequisites", []) if topic and topic.page else []:
+        for needed in project.needs.get(way[-1], []):
             if needed not in seen:
                 seen.add(needed)
                 ways.append([*way, needed])

@@ -1,6 +1,7 @@
 """What stands around the text of a page: its place among the topics, its tags, what its results were made with."""
 
 import html
+import json
 import os
 import platform
 import posixpath
@@ -9,6 +10,7 @@ import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from scripts.discover import Project, Topic
@@ -40,8 +42,10 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _link(page: Page, other: Page) -> str:
-    return posixpath.relpath(other.url, posixpath.dirname(page.url))
+def front_matter(**fields: Any) -> str:
+    """The head of a page in the stage."""
+    rows = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items())  # JSON is YAML
+    return "\n".join(["---", *rows, "---", "", f"# {fields['title']}", ""])
 
 
 def topic_line(project: Project, page: Page, topic: Topic) -> str:
@@ -49,7 +53,7 @@ def topic_line(project: Project, page: Page, topic: Topic) -> str:
     level, minutes = page.meta.get("level", ""), page.meta.get("minutes", 0)
     parts = [topic.part, str(level).capitalize(), f"{minutes} minutes"]
     needed = [project.topics[name].page for name in page.meta.get("prerequisites", []) if name in project.topics]
-    needs = [f"[{other.title}]({_link(page, other)})" for other in needed if other]
+    needs = [f"[{other.title}]({page.link(other.url)})" for other in needed if other]
     if needs:
         parts.append(f"Prerequisites: {', '.join(needs)}")
     return " · ".join(parts)
@@ -68,18 +72,12 @@ def site_map(project: Project, page: Page) -> str:
 
 def path_map(project: Project, topic: Topic) -> str:
     """A small map: what to read first, step by step up to this topic, and what builds on it."""
-    needs = {n: t.page.meta.get("prerequisites", []) if t.page else [] for n, t in project.topics.items()}
-    order = list(needs)
-    steps = {topic.path: 0}  # before this topic: the longest way to it
-    for name in reversed(order):  # a prerequisite comes earlier in reading order
-        for needed in needs[name] if name in steps else ():
-            if needed in needs:
-                steps[needed] = max(steps.get(needed, 0), steps[name] + 1)
+    steps = _before(project, topic.path)
     shown: dict[int, list[str]] = {}
-    for name in order:
-        if name in needs[topic.path] or steps.get(name, FARTHEST + 1) <= FARTHEST:
+    for name in sorted(steps, key=project.position.__getitem__):
+        if name in project.needs[topic.path] or steps[name] <= FARTHEST:
             shown.setdefault(min(steps[name], FARTHEST), []).append(name)
-    after = [name for name, wanted in needs.items() if topic.path in wanted]
+    after = project.leads_to.get(topic.path, [])
     if len(shown) == 1 and not after:
         return ""
     columns = [shown[step] for step in sorted(shown, reverse=True)] + ([after] if after else [])
@@ -89,6 +87,19 @@ def path_map(project: Project, topic: Topic) -> str:
         items = "".join(f"<li>{_step(project, topic, name)}</li>" for name in names)
         lines.append(f"<li><b>{head}</b><ul>{items}</ul></li>")
     return "\n".join([*lines, "</ol></nav>"])
+
+
+def _before(project: Project, start: str) -> dict[str, int]:
+    """Every topic that this one needs, directly or not, with the longest way to it; itself with 0."""
+    found = [start]
+    for name in found:
+        found += [each for each in project.needs[name] if each in project.topics and each not in found]
+    steps = {start: 0}
+    for name in sorted(found, key=project.position.__getitem__, reverse=True):  # a prerequisite comes earlier
+        for needed in project.needs[name]:
+            if needed in project.topics:
+                steps[needed] = max(steps.get(needed, 0), steps.get(name, 0) + 1)
+    return steps
 
 
 def _step(project: Project, topic: Topic, name: str) -> str:
@@ -101,7 +112,7 @@ def _step(project: Project, topic: Topic, name: str) -> str:
 
 def tags(page: Page) -> str:
     """The page's tags, each a link to the other topics that carry it."""
-    home = posixpath.relpath("tags.md", posixpath.dirname(page.url))
+    home = page.link("tags.md")
     links = [f"[{tag}]({home}#{slug(tag)})" for tag in page.meta.get("tags", [])]
     return f"Tags: {' '.join(links)}\n{{: .tags }}" if links else ""
 
@@ -112,8 +123,7 @@ def tags_page(project: Project) -> str:
     for topic in project.topics.values():
         for tag in topic.page.meta.get("tags", []) if topic.page else []:
             found.setdefault(tag, []).append(topic.page)  # type: ignore[arg-type]
-    lines = ["---", "title: Topics by tag", "description: Every topic under each of its tags.", "---", ""]
-    lines += ["# Topics by tag", ""]
+    lines = [front_matter(title="Topics by tag", description="Every topic under each of its tags.")]
     for tag in sorted(found, key=str.lower):
         links = " · ".join(f"[{page.title}]({page.url})" for page in found[tag])
         lines += [f'<span id="{slug(tag)}">{html.escape(tag)}</span>', f":   {links}", ""]
@@ -130,16 +140,14 @@ def colophon(project: Project, page: Page, snippets: Iterable[Snippet], date: st
         used = [f"{NAMES[n]} {known[n].split('+')[0]}" for n in NAMES if known.get(n, "absent") != "absent"]
         when = f", from the sources of {date}" if date else ""
         parts.append(f"Run with {', '.join([f'Python {python}', *used])}, on a CPU with one thread{when}.")
-    if repository := address_of(project, "edit"):
-        parts.append(f"[Edit this page]({repository}{page.path})")
+    if project.repository:
+        parts.append(f"[Edit this page]({address_of(project, 'edit')}{page.path})")
         title = quote(f"Error on the page: {page.title}")
-        issues = f"{project.settings['repo_url'].rstrip('/')}/issues/new"
-        parts.append(f"[Report an error]({issues}?title={title}&body={quote(page.path)})")
+        parts.append(f"[Report an error]({project.repository}/issues/new?title={title}&body={quote(page.path)})")
     return f"{' · '.join(parts)}\n{{: .colophon }}" if parts else ""
 
 
 def address_of(project: Project, what: str) -> str:
     """The address before a file's path for `edit` or `blob`; empty while `repo_url` is not set."""
-    repository = str(project.settings.get("repo_url") or "").rstrip("/")
     edit = str(project.settings.get("edit_uri") or "edit/main/").strip("/")
-    return f"{repository}/{edit.replace('edit', what, 1)}/" if repository else ""
+    return f"{project.repository}/{edit.replace('edit', what, 1)}/" if project.repository else ""

@@ -8,7 +8,7 @@ from scripts.pages import TOPIC_PATH
 from scripts.problems import ROOT, Stop, nearest
 
 PAGE = """---
-title: {title}
+title: "{title}"
 summary: "{title}: what it is, where it comes from, and code that shows it."
 prerequisites: []
 level: beginner

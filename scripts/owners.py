@@ -8,8 +8,11 @@ from scripts.problems import Problem
 FOLDERS = ("modules", "snippets", "docs", "overrides")
 
 
-def check_files(root: Path, listed: Collection[str]) -> Iterable[Problem]:
-    """Two files for one place, files that no page can show, and links out of the tree. `listed`: the curriculum."""
+def check_files(root: Path, listed: Collection[str] | None) -> Iterable[Problem]:
+    """Two files for one place, files that no page can show, and links out of the tree.
+
+    `listed`: the folders that the curriculum names; None where it cannot be read.
+    """
     owners = {"bibliography": "docs/references.bib", "tags": "the page of tags", "404": "the page of the theme"}
     for folder in FOLDERS:
         for file in sorted([root / folder, *(root / folder).rglob("*")]):
@@ -20,7 +23,7 @@ def check_files(root: Path, listed: Collection[str]) -> Iterable[Problem]:
                 owner = owners.setdefault(_place(path), path)
                 if owner != path:
                     yield Problem(path, 0, f"has the same place on the site as {owner}", "rename one of them")
-                if folder == "modules":
+                if folder == "modules" and listed is not None:
                     yield from _strays(path, listed)
 
 
@@ -34,6 +37,8 @@ def _place(path: str) -> str:
 
 def _strays(path: str, listed: Collection[str]) -> Iterable[Problem]:
     folder, _, name = path.removeprefix("modules/").rpartition("/")
+    if name == "index.md" and folder not in listed:
+        yield Problem(path, 0, "no line in modules/curriculum.yml names this folder", "add its line")
     if name.endswith(".py") and name != "conftest.py" and folder not in listed:
         yield Problem(
             path, 0, "no line in modules/curriculum.yml names the folder of this file", "add it or delete this"

@@ -1,5 +1,6 @@
 """A page and its front matter: YAML read with the line of each fault, validated with a schema."""
 
+import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,10 @@ class Page:
     def url(self) -> str:
         """The page's source path on the site: docs/ is the site's root, modules/ a folder beside it."""
         return self.path.removeprefix("docs/")
+
+    def link(self, url: str) -> str:
+        """The relative link from this page to a source path of the site."""
+        return posixpath.relpath(url, posixpath.dirname(self.url))
 
 
 def read_yaml(text: str, path: str, line: int, schema: dict[str, Any]) -> tuple[Any, list[Problem]]:

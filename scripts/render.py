@@ -1,8 +1,5 @@
 """Pages and results become plain Markdown in a stage folder, with every misuse of the authoring forms reported."""
 
-import json
-from typing import Any
-
 from scripts import frame, offline
 from scripts.body import Body
 from scripts.context import Context
@@ -23,8 +20,7 @@ class Renderer(Context):
         body = Body(self, page, topic).text(page.body, page.line)
         front = {"title": page.title, "description": page.meta.get("summary", "")}
         front |= {key: page.meta[key] for key in ("hide", "template") if key in page.meta}
-        lines = ["---", *(f"{key}: {_yaml(value)}" for key, value in front.items()), "---", ""]
-        lines += [f"# {page.title}", ""]
+        lines = [frame.front_matter(**front)]
         if topic:
             lines += [frame.topic_line(self.project, page, topic), "{: .topic-line }", ""]
         for problem in sorted(set(self.problems[start:])):
@@ -70,19 +66,8 @@ class Renderer(Context):
         return files
 
     def _bibliography(self) -> str:
-        lines = [
-            "---",
-            "title: Bibliography",
-            "description: Every source that a page cites.",
-            "---",
-            "",
-        ]
-        lines += [
-            "# Bibliography",
-            "",
-            "Every entry is cited by a page; the pages are named behind it.",
-            "",
-        ]
+        lines = [frame.front_matter(title="Bibliography", description="Every source that a page cites.")]
+        lines += ["Every entry is cited by a page; the pages are named behind it.", ""]
         for key in sorted(self.project.bibliography, key=str.lower):
             entry = self.project.bibliography[key]
             pages = sorted(self.uses.citations.get(key, set()))
@@ -106,8 +91,3 @@ class Renderer(Context):
             if key not in self.uses.citations:
                 message = f"no page cites {key}"
                 self.problems.append(Problem("docs/references.bib", entry.line, message, "cite or delete it"))
-
-
-def _yaml(value: Any) -> str:
-    """A value in front matter: JSON is YAML."""
-    return json.dumps(value, ensure_ascii=False)

@@ -21,7 +21,7 @@ def listing(body: "Body", token: Token, snippet: Snippet, symbol: str, caption: 
         message = f"{token['target']!r}: no function or class {symbol!r}"
         return body.problem(token.line, message, nearest(symbol, snippet.symbols))
     code = snippet.symbol_source(symbol) if symbol and snippet.tree else snippet.source
-    here = posixpath.relpath(snippet.url, posixpath.dirname(body.page.url))
+    here = body.page.link(snippet.url)
     result = (body.context.results or {}).get(snippet.path)
     links = [f"[{name}]({here}){{ download }}"]
     if result and not result.problem:
@@ -56,7 +56,7 @@ def figure(body: "Body", token: Token, snippet: Snippet, name: str) -> str:
         return body.problem(token.line, f"{snippet.path} draws no figure {name!r}", nearest(name, known))
     body.uses.figures.add((snippet.path, name))
     figure = result.figures[name] if result else Figure(name, "", 0, 0)
-    source = posixpath.relpath(snippet.url.removesuffix(".py"), posixpath.dirname(body.page.url))
+    source = body.page.link(snippet.url.removesuffix(".py"))
     size = f'width="{figure.width}" height="{figure.height}" loading="lazy"'
     image = f"![{body.text(alt, token.line, plain=True)}]({source}.{name}.svg){{ {size} }}"
     lines = [

@@ -12,9 +12,7 @@ from typing import Any
 KATEX = Path(__file__).resolve().parent.parent / "docs/assets/katex/katex.min.js"
 # a formula in the stage: filled in after the generator, so that neither Markdown nor search sees the markup
 MARK = re.compile(r'<span class="tex[^"]*" data-tex="([0-9a-f]{24})"[^>]*></span>')
-
-
-UNTRUSTED = "#c0ffee"
+UNTRUSTED = "#c0ffee"  # what KaTeX does not trust is shown in this color, which no formula of ours has
 
 
 class TexError(Exception):
@@ -22,7 +20,7 @@ class TexError(Exception):
 
 
 class Tex:
-    """Renders formulas. Use as a context manager: what was new is kept on leaving."""
+    """Renders formulas; what was rendered once is kept in the folder."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "tex.sqlite"

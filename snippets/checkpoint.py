@@ -186,6 +186,8 @@ def read(path: Path) -> dict[str, Any]:
             with zipfile.ZipFile(file) as archive:  # torch.load compares no CRC-32
                 if damaged := archive.testzip():
                     raise zipfile.BadZipFile(f"{damaged} has another CRC-32")
+                if any(record.external_attr for record in archive.infolist()):
+                    raise zipfile.BadZipFile("a record is marked as a folder")
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
         except MemoryError:  # says nothing about the file

@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -506,6 +507,18 @@ def test_a_flipped_bit_is_found_or_has_no_meaning(folder):
         except CheckpointError:
             refused += 1
     assert refused > 300
+
+
+def test_a_record_that_became_a_folder_is_refused(folder):
+    """Torch would take it for empty, and Python's zipfile would not notice."""
+    path = saved(folder)[0][1]
+    good = path.read_bytes()
+    flags = [match.start() + 38 for match in re.finditer(b"PK\1\2", good)]
+    assert len(flags) > 10
+    for flag in flags:
+        path.write_bytes(good[:flag] + bytes([good[flag] ^ 16]) + good[flag + 1 :])
+        with pytest.raises(CheckpointError, match="folder"):
+            read(path)
 
 
 def test_torch_itself_would_take_many_of_them(folder):

@@ -26,19 +26,11 @@ from scripts.__main__ import guarded
 from scripts.problems import ROOT
 from scripts.publish import is_whole
 from tests import mini
+from tests.mini import Contents, contents, sources
 
 BUILD = "import sys; from pathlib import Path; from scripts import build; from scripts.__main__ import guarded;"
 BUILD += "sys.exit(guarded(lambda: build.build(build.Options(root=Path(sys.argv[1])))))"
 SHIM = Path(__file__).with_name("shim.c")
-Contents = dict[str, bytes]
-
-
-def contents(folder: Path) -> Contents:
-    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
-
-
-def sources(root: Path) -> Contents:
-    return {k: v for k, v in contents(root).items() if not k.startswith((".cache/", "build/"))}
 
 
 def processes(root: Path) -> list[str]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from scripts.problems import ROOT
 
+Contents = dict[str, bytes]
+
 SNIPPET = '''"""The mean of three numbers is two."""
 
 import numpy as np
@@ -124,3 +126,13 @@ def edit(root: Path, path: str, old: str, new: str) -> None:
 
 PAGE_PATH = "modules/stats/mean/index.md"
 NUMPY_PATH = "modules/stats/mean/mean_numpy.py"
+
+
+def contents(folder: Path) -> Contents:
+    """Every file of a folder by its path."""
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def sources(root: Path) -> Contents:
+    """What a build must not change."""
+    return {k: v for k, v in contents(root).items() if not k.startswith((".cache/", "build/"))}

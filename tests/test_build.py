@@ -18,16 +18,12 @@ from scripts.problems import ROOT, Stop
 from scripts.results import Cache
 from tests import mini
 from tests.conftest import Build
-from tests.mini import NUMPY_PATH, PAGE_PATH
+from tests.mini import NUMPY_PATH, PAGE_PATH, contents
 
 
 def ran(printed: str) -> list[str]:
     """The snippets that ran."""
     return [line.rsplit("/", 1)[1] for line in printed.splitlines() if line.startswith("[")]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
 def test_page_holds_code_output_figure_value_and_citation(root: Path, run_build: Build) -> None:

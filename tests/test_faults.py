@@ -9,7 +9,7 @@ import pytest
 from scripts import build, snippets, verdict
 from tests import mini
 from tests.conftest import Build
-from tests.mini import NUMPY_PATH, PAGE_PATH
+from tests.mini import NUMPY_PATH, PAGE_PATH, sources
 
 FOLDER = "modules/stats/mean"
 DOC = '"""A fault."""\n'
@@ -74,11 +74,6 @@ def site_digest(root: Path) -> str:
     site = root / "build/site"
     files = sorted(f for f in site.rglob("*") if f.is_file())
     return hashlib.sha256(b"".join(f.as_posix().encode() + f.read_bytes() for f in files)).hexdigest()
-
-
-def sources(root: Path) -> dict[str, bytes]:
-    kept = [f for f in root.rglob("*") if f.is_file() and not {".cache", "build"} & set(f.relative_to(root).parts)]
-    return {f.relative_to(root).as_posix(): f.read_bytes() for f in kept}
 
 
 @pytest.mark.usefixtures("small_limits")

@@ -17,8 +17,7 @@ from scripts.tex import Tex
 from tests import mini
 from tests.conftest import Build
 from tests.faults import BUILD
-from tests.mini import NUMPY_PATH, PAGE_PATH
-from tests.test_build import contents
+from tests.mini import NUMPY_PATH, PAGE_PATH, contents
 
 
 def start(root: Path, code: str = BUILD) -> "subprocess.Popen[str]":

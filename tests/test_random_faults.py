@@ -29,7 +29,7 @@ def test_the_check_itself_can_fail(tmp_path: Path) -> None:
     """Each promise is broken once, by hand, and the check says so."""
     site = faults.Site(tmp_path / "site", snippet=False)
     site.turn()
-    before = faults.sources(site.root)
+    before = mini.sources(site.root)
     page = site.root / "build/site/index.html"
     page.write_bytes(page.read_bytes() + b" ")
     mini.write(site.root, "modules/new.txt", "new")
