@@ -4,7 +4,7 @@ import html
 import posixpath
 import re
 
-from scripts import frame, show
+from scripts import frame, lab, show
 from scripts.check import REFUSED, SCHEME
 from scripts.context import Context
 from scripts.discover import Topic
@@ -23,14 +23,15 @@ HEADING = re.compile(r" {0,3}#{1,6} ")
 class Body:
     """Renders the text of one page."""
 
-    def __init__(self, context: Context, page: Page, topic: Topic | None) -> None:
+    def __init__(self, context: Context, page: Page, topic: Topic | None, path: str = "") -> None:
         self.context, self.page, self.topic = context, page, topic
+        self.path = path or page.path  # the file that the text stands in: the page's own, or a lab
         self.project, self.uses = context.project, context.uses
         self.folder = posixpath.dirname(page.path)
 
     def problem(self, line: int, message: str, advice: str = "") -> str:
         """Report, and return what stands on the page in place of the faulty form."""
-        self.context.problems.append(Problem(self.page.path, line, message, advice))
+        self.context.problems.append(Problem(self.path, line, message, advice))
         return show.mark(message)
 
     def text(self, text: str, line: int, plain: bool = False) -> str:
@@ -171,6 +172,8 @@ class Body:
             self.uses.shown.setdefault(self.page.path, set()).add(snippet.path)
             if token.kind == "image":
                 return show.figure(self, token, snippet, fragment)
+            if lab.is_lab(snippet) and not fragment:
+                return lab.shown(self, token, snippet)
             caption = self.text(token["text"], token.line)
             return show.listing(self, token, snippet, fragment, caption)
         if re.match(r"(?!https?:|mailto:)[a-z]+:", target, re.I):
@@ -189,7 +192,7 @@ class Body:
             self.problem(line, "a link without a target", "say where it leads")
         if re.match(r"https?:|mailto:", target) or not path:
             if hash_ and not path:
-                self.uses.links.append((self.page.path, line, target))
+                self.uses.links.append((self.path, line, target))
             return target
         full = posixpath.normpath(posixpath.join(self.folder, path))
         pages = self.project.page_of
@@ -202,5 +205,5 @@ class Body:
                 self.problem(line, f"broken link to {path!r}", nearest(path, names))
                 return target
             return self.page.link(full.removeprefix("docs/"))
-        self.uses.links.append((self.page.path, line, target))
+        self.uses.links.append((self.path, line, target))
         return self.page.link(pages[full].url) + hash_ + fragment

@@ -89,7 +89,7 @@ def check_site(site: Path, uses: Uses, address: str = "") -> list[Problem]:
 def _place(uses: Uses, source: str, fragment: str) -> tuple[str, int]:
     """The line on which the author wrote the link."""
     for path, line, target in uses.links:
-        if path == source and target.endswith(f"#{fragment}"):
+        if path in {source, *uses.shown.get(source, ())} and target.endswith(f"#{fragment}"):
             return path, line
     return source, 0
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from scripts import lab
 from scripts.owners import check_files
 from scripts.pages import CURRICULUM_SCHEMA, DOCS_SCHEMA, TOPIC_SCHEMA, Page, read_page, read_settings, read_yaml
 from scripts.problems import ROOT, Problem, nearest
@@ -120,6 +121,8 @@ def discover(root: Path = ROOT) -> Project:
     add(check_files(root, listed))
     for snippet in project.snippets:
         add(snippet.check())
+        if lab.is_lab(snippet):
+            add(lab.check(snippet))
     return project
 
 

@@ -1,6 +1,6 @@
 """Pages and results become plain Markdown in a stage folder, with every misuse of the authoring forms reported."""
 
-from scripts import frame, offline
+from scripts import frame, lab, offline
 from scripts.body import Body
 from scripts.context import Context
 from scripts.discover import Topic
@@ -61,7 +61,11 @@ class Renderer(Context):
         files = {snippet.url: snippet.source}
         if result and not result.problem:
             base = snippet.url.removesuffix(".py")
-            files[f"{base}.ipynb"] = notebook(snippet, result)
+            if lab.is_lab(snippet):
+                empty, solved = lab.notebooks(snippet, result, self.project.address)
+                files |= {f"{base}.ipynb": empty, f"{base}_solutions.ipynb": solved}
+            else:
+                files[f"{base}.ipynb"] = notebook(snippet, result)
             files |= {f"{base}.{figure.name}.svg": figure.svg for figure in result.figures.values()}
         return files
 

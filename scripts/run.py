@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from scripts import lab
 from scripts.build import folders
 from scripts.discover import discover
 from scripts.execute import Runner
@@ -48,7 +49,7 @@ def run(target: str, root: Path = ROOT) -> int:
 
 
 def _show(snippet: Snippet, result: Result, folder: Path) -> None:
-    print(result.stdout.rstrip("\n"))
+    print(result.stdout.replace(lab.END_OF_CELL, "").rstrip("\n"))
     if result.values:
         print("\nvalues:")
         width = max(map(len, result.values))

@@ -49,8 +49,8 @@ class Snippet:
 
     @property
     def cpu_seconds(self) -> int:
-        """The limit: a file named experiment_* has declared itself long."""
-        return EXPERIMENT_CPU_SECONDS if self.stem.startswith("experiment_") else CPU_SECONDS
+        """The limit: a file named experiment_* or lab_* has declared itself long."""
+        return EXPERIMENT_CPU_SECONDS if self.stem.startswith(("experiment_", "lab_")) else CPU_SECONDS
 
     @cached_property
     def _parsed(self) -> ast.Module | Problem:

@@ -54,6 +54,7 @@ def test(arguments: list[str]) -> int:
     environment = {**os.environ, **threads}
     failed = []
     chosen = [] if arguments else checks()  # with arguments, somebody is after certain tests
+    arguments = arguments or ["-n", "auto", "--dist", "loadfile"]  # what a file's tests share is made once
     for name, command in [*chosen, ("tests", [sys.executable, "-m", "pytest", *arguments])]:
         started = time.perf_counter()
         print(f"── {name}", flush=True)
