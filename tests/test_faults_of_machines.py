@@ -206,12 +206,12 @@ def test_three_hundred_snippets_of_no_work(tmp_path: Path, run_build: Build) -> 
     """Forked, they take a few hundredths of a second each; memory stays bounded."""
     root = bench.generated(tmp_path / "many", 300)
     mini.write(root, "docs/references.bib", "")
-    started = time.perf_counter()
+    before = os.times()
     code, printed = run_build(root)
-    seconds = time.perf_counter() - started
+    seconds = sum(os.times()[:4]) - sum(before[:4])  # of CPU, children included: others may keep the cores busy
     assert code == 0, printed
     assert printed.count("[") == 300
-    assert seconds < 60, f"{seconds:.0f} s"
+    assert seconds < 60, f"{seconds:.0f} s of CPU"
     import resource
 
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 * 1024**2, "2 GB"

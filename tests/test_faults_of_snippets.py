@@ -266,9 +266,9 @@ def confined() -> bool:
 def test_confinement_costs_next_to_nothing(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
-        started = time.perf_counter()
+        started = time.process_time()
         confine.write_only_below(str(tmp_path), "/dev")
-        os._exit(0 if time.perf_counter() - started < 0.005 else 1)
+        os._exit(0 if time.process_time() - started < 0.005 else 1)
     assert os.waitpid(pid, 0)[1] == 0
 
 
