@@ -55,7 +55,6 @@ def test(arguments: list[str]) -> int:
     failed = []
     chosen = [] if arguments else checks()  # with arguments, somebody is after certain tests
     if not arguments:
-        arguments = ["-n", "auto", "--dist", "loadfile"]  # what a file's tests share is made once
         chosen.append(("site", [sys.executable, "-m", "scripts", "build"]))  # experiments run while the cores are quiet
     for name, command in [*chosen, ("tests", [sys.executable, "-m", "pytest", *arguments])]:
         started = time.perf_counter()

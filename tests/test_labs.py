@@ -109,7 +109,7 @@ def test_a_lab_is_a_page_and_two_notebooks(lab_root: Path, run_build: Build) -> 
         ('# %% tags=["check"]', "# %%", 19, "nothing checks this task"),
         ('assert mean(x) == 3.0, "the sum of the entries over their number"', "mean(x)", 27, "cannot fail"),
         ("Write the mean.", "Write {{ lab_mean.x }}.", 16, "a value or a citation"),
-        ('tags=["check"]', 'tags=["chekc"]', 26, "no such cell"),
+        ('tags=["check"]', 'tags=["no"]', 26, "no such cell"),
         ("return float(", "return floot(", 22, "floot"),
         ("index.md#definition", "indx.md", 6, "broken link"),
         ("index.md#definition", "index.md#definitoin", 6, "no anchor"),

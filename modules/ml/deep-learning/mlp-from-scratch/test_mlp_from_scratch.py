@@ -76,8 +76,9 @@ def test_keras_repeats_the_losses_for_100_steps(load, shared, numpy_curve, kind)
 
     module = load("mlp_tensorflow")
     x, y, params, rows = shared
-    before = keras.config.floatx()
+    before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # kept since the first layer was made
     try:
         model = module.functional_model() if kind == "functional" else module.SubclassedModel()
         model(x[:1])
@@ -85,7 +86,8 @@ def test_keras_repeats_the_losses_for_100_steps(load, shared, numpy_curve, kind)
         train = module.losses_by_keras if kind == "functional" else module.losses_by_tape
         losses = train(model, x, y, rows)
     finally:
-        keras.config.set_floatx(before)
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
     assert np.abs(np.subtract(losses, numpy_curve)).max() < 1e-6
     np.testing.assert_allclose(losses, numpy_curve, **CLOSE)
 
