@@ -173,7 +173,7 @@ class Body:
             if token.kind == "image":
                 return show.figure(self, token, snippet, fragment)
             if lab.is_lab(snippet) and not fragment:
-                return lab.shown(self, token, snippet)
+                return show.lab_cells(self, token, snippet)
             caption = self.text(token["text"], token.line)
             return show.listing(self, token, snippet, fragment, caption)
         if re.match(r"(?!https?:|mailto:)[a-z]+:", target, re.I):

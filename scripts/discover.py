@@ -130,14 +130,15 @@ def _add_topic(project: Project, part: str, module: dict[str, Any], curriculum: 
     name = module["path"]
     folder = project.root / "modules" / name
 
-    def report(message: str, advice: str) -> None:
+    def lines() -> list[int]:
         rows = enumerate(curriculum.split("\n"), 1)
-        lines = [n for n, row in rows if re.search(rf"path: *{name}(?![-/\w])", row)] or [0]
-        message = message.format(first=lines[0])
-        project.problems.append(Problem("modules/curriculum.yml", lines[-1], message, advice))
+        return [n for n, row in rows if re.search(rf"path: *{name}(?![-/\w])", row)] or [0]
+
+    def report(message: str, advice: str) -> None:
+        project.problems.append(Problem("modules/curriculum.yml", lines()[-1], message, advice))
 
     if name in project.topics:  # paths are lower-case, so there is no other spelling
-        report(f"the topic {name!r} is listed twice, first in line {{first}}", "remove one line")
+        report(f"the topic {name!r} is listed twice, first in line {lines()[0]}", "remove one line")
         return
     if not (folder / "index.md").is_file():
         modules = project.root / "modules"

@@ -8,18 +8,13 @@ import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nbformat import NotebookNode, v4
 
-from scripts.markdown import Token, fenced, indented
 from scripts.notebook import figure_output, printed, written
 from scripts.problems import Problem
 from scripts.results import VISIBLE, Result
 from scripts.snippets import Snippet
-
-if TYPE_CHECKING:
-    from scripts.body import Body
 
 START = re.compile(r'^# %%(?: (?:\[(markdown)\]|tags=\["(task|check)"\]))?[ ]*$', re.M)
 SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n(.*?)^ *# END SOLUTION\n", re.M | re.S)
@@ -60,6 +55,11 @@ def stub(text: str) -> str:
     return SOLUTION.sub(r'\1raise NotImplementedError("your code stands here")\n', text)
 
 
+def with_solution(text: str) -> str:
+    """A task with its solution, without the marks around it."""
+    return MARKER.sub("", text)
+
+
 def check(snippet: Snippet) -> Iterable[Problem]:
     """Tasks that have nothing to do or nothing that checks them, and text that a notebook cannot show."""
     found = cells(snippet)
@@ -88,46 +88,21 @@ def outputs(snippet: Snippet, result: Result | None) -> list[str]:
     return [text.strip("\n") for text in texts] or [""] * len(cells(snippet))
 
 
-def shown(body: "Body", token: Token, snippet: Snippet) -> str:
-    """The lab as Markdown: each task as the learner gets it, its solution folded, and the check with what it says."""
-    url = body.page.link(snippet.url.removesuffix(".py"))
-    links = f"[{snippet.stem}.py]({url}.py){{ download }}"
-    result = (body.context.results or {}).get(snippet.path)
-    if result and not result.problem:
-        links += f" [notebook to work in]({url}.ipynb){{ download }}"
-        links += f" [notebook with solutions]({url}_solutions.ipynb){{ download }}"
-    caption = body.text(token["text"], token.line)
-    blocks = [f'<span class="caption">{caption}</span> <span class="downloads">{links}</span>\n{{: .listing }}']
-    if result and result.problem:
-        blocks.append('!!! failure "The lab failed"\n\n' + indented(fenced(str(result.problem), "text"), "    "))
-    inside = type(body)(body.context, body.page, body.topic, snippet.path)
-    for cell, output in zip(cells(snippet), outputs(snippet, result), strict=False):
-        if cell.kind == "markdown":
-            blocks.append(inside.text(cell.text.strip("\n"), cell.line))
-            continue
-        blocks.append(fenced(stub(cell.text), " { .python }"))
-        if cell.kind == "task":
-            solution = fenced(MARKER.sub("", cell.text), " { .python }")
-            blocks.append('??? success "Solution"\n\n' + indented(solution, "    "))
-        if output:
-            blocks.append(fenced(output, ' { .text .output title="Output" }'))
-    return "\n\n".join(blocks)
-
-
 def notebooks(snippet: Snippet, result: Result, address: str) -> tuple[str, str]:
     """The notebook to work in, without results, and the executed one with the solutions."""
-    empty, solved = [], []
+    empty, solved, number = [], [], 0
     for cell, output in zip(cells(snippet), outputs(snippet, result), strict=False):
         if cell.kind == "markdown":
-            empty.append(v4.new_markdown_cell(_plain(cell.text, snippet, address)))
-            solved.append(v4.new_markdown_cell(_plain(cell.text, snippet, address)))
+            text = _plain(cell.text, snippet, address)
+            empty.append(v4.new_markdown_cell(text))
+            solved.append(v4.new_markdown_cell(text))
             continue
         gave: list[NotebookNode] = printed(output + "\n" if output else "")
         names = [figure for name, figure in result.figures.items() if f'num="{name}"' in cell.text]
         gave += [figure_output(figure) for figure in names]
         empty.append(v4.new_code_cell(stub(cell.text).strip("\n")))
-        number = sum(each.cell_type == "code" for each in solved) + 1
-        text = MARKER.sub("", cell.text).strip("\n")
+        number += 1
+        text = with_solution(cell.text).strip("\n")
         solved.append(v4.new_code_cell(text, execution_count=number, outputs=gave))
     return written(empty, f"{snippet.path} empty"), written(solved, f"{snippet.path} solved")
 

@@ -4,10 +4,10 @@ import html
 import posixpath
 from typing import TYPE_CHECKING
 
-from scripts import frame
+from scripts import frame, lab
 from scripts.markdown import Token, fenced, indented
 from scripts.problems import nearest
-from scripts.results import Figure
+from scripts.results import Figure, Result
 from scripts.snippets import Snippet
 
 if TYPE_CHECKING:
@@ -28,18 +28,49 @@ def listing(body: "Body", token: Token, snippet: Snippet, symbol: str, caption: 
         links.append(f"[notebook]({here.removesuffix('.py')}.ipynb){{ download }}")
     if repository := frame.address_of(body.project, "blob"):
         links.append(f"[source]({repository}{snippet.path}){{ .source }}")
-    lines = [f'<span class="caption">{caption}</span> <span class="downloads">{" ".join(links)}</span>']
-    lines += ["{: .listing }", "", fenced(code, f' {{ .python title="{name}" }}')]
+    lines = [heading(caption, " ".join(links)), "", fenced(code, f' {{ .python title="{name}" }}')]
     if result and result.problem:
-        lines += [
-            "",
-            f'!!! failure "{"Not run here" if result.skipped else "The snippet failed"}"',
-            "",
-            indented(fenced(str(result.problem), "text"), "    "),
-        ]
+        lines += ["", failure(result, "The snippet failed")]
     elif result and not symbol and result.stdout.strip():
         lines += ["", fenced(result.stdout, ' { .text .output title="Output" }')]
     return indented("\n".join(lines), token.indent).removeprefix(token.indent)
+
+
+def lab_cells(body: "Body", token: Token, snippet: Snippet) -> str:
+    """The lab as Markdown: each task as the learner gets it, its solution folded, and the check with what it says."""
+    url = body.page.link(snippet.url.removesuffix(".py"))
+    links = f"[{snippet.stem}.py]({url}.py){{ download }}"
+    result = (body.context.results or {}).get(snippet.path)
+    if result and not result.problem:
+        links += f" [notebook to work in]({url}.ipynb){{ download }}"
+        links += f" [notebook with solutions]({url}_solutions.ipynb){{ download }}"
+    caption = body.text(token["text"], token.line)
+    blocks = [heading(caption, links)]
+    if result and result.problem:
+        blocks.append(failure(result, "The lab failed"))
+    inside = type(body)(body.context, body.page, body.topic, snippet.path)
+    for cell, output in zip(lab.cells(snippet), lab.outputs(snippet, result), strict=False):
+        if cell.kind == "markdown":
+            blocks.append(inside.text(cell.text.strip("\n"), cell.line))
+            continue
+        blocks.append(fenced(lab.stub(cell.text), " { .python }"))
+        if cell.kind == "task":
+            solution = fenced(lab.with_solution(cell.text), " { .python }")
+            blocks.append('??? success "Solution"\n\n' + indented(solution, "    "))
+        if output:
+            blocks.append(fenced(output, ' { .text .output title="Output" }'))
+    return "\n\n".join(blocks)
+
+
+def heading(caption: str, links: str) -> str:
+    """What stands over a listing."""
+    return f'<span class="caption">{caption}</span> <span class="downloads">{links}</span>\n{{: .listing }}'
+
+
+def failure(result: Result, title: str) -> str:
+    """Why there is no result."""
+    text = indented(fenced(str(result.problem), "text"), "    ")
+    return f'!!! failure "{"Not run here" if result.skipped else title}"\n\n{text}'
 
 
 def figure(body: "Body", token: Token, snippet: Snippet, name: str) -> str:
