@@ -172,4 +172,5 @@ def _with_line(text: str, part: str, path: str) -> str:
     end = ends[0] if ends else len(lines)
     while not lines[end - 1].strip():
         end -= 1
+    lines[start:end] = [re.sub(r"^    modules: *\[\] *$", "    modules:", line) for line in lines[start:end]]
     return "\n".join([*lines[:end], f"      - {{path: {path}}}", *lines[end:]]) + "\n"

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import yaml
@@ -12,6 +13,7 @@ from scripts.environment import ROOT
 from scripts.execute import ENVIRONMENT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_TESTS = "tests/test_site.py"
 
 
 def browser() -> str | None:
@@ -47,21 +49,45 @@ def checks() -> list[tuple[str, list[str]]]:
     return [(name, [str(ROOT / entry[0]), *entry[1:]]) for name, entry in names.items()]
 
 
+def _run(name: str, command: list[str], environment: dict[str, str]) -> list[str]:
+    """Run one step, its output passed on; return its name in a list if it failed."""
+    started = time.perf_counter()
+    print(f"── {name}", flush=True)
+    failed = subprocess.run(command, cwd=ROOT, env=environment).returncode
+    print(f"   {time.perf_counter() - started:.0f} s", flush=True)
+    return [name] if failed else []
+
+
+def _pytest(environment: dict[str, str]) -> list[str]:
+    """All tests, in two processes: what the browser does, and beside it everything else. Returns what failed."""
+    pytest = [sys.executable, "-m", "pytest"]
+    with tempfile.TemporaryFile() as output:  # told when the other has told its own
+        beside = [*pytest, "-p", "no:cacheprovider", BROWSER_TESTS]
+        process = subprocess.Popen(beside, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            failed = _run("tests", [*pytest, f"--ignore={BROWSER_TESTS}"], environment)
+            process.wait()
+        finally:
+            process.kill()
+        output.seek(0)
+        print(f"── tests in the browser\n{output.read().decode(errors='replace')}", flush=True)
+    return [*failed, "tests in the browser"] if process.returncode else failed
+
+
 def test(arguments: list[str]) -> int:
     """The checks, then pytest; all of them, even when one fails. Returns 0 if all passed."""
     install_browser()
     threads = {name: value for name, value in ENVIRONMENT.items() if name.endswith(("THREADS", "LEVEL", "OPTS"))}
     environment = {**os.environ, **threads}
     failed = []
-    chosen = [] if arguments else checks()  # with arguments, somebody is after certain tests
-    if not arguments:
-        chosen.append(("site", [sys.executable, "-m", "scripts", "build"]))  # experiments run while the cores are quiet
-    for name, command in [*chosen, ("tests", [sys.executable, "-m", "pytest", *arguments])]:
-        started = time.perf_counter()
-        print(f"── {name}", flush=True)
-        if subprocess.run(command, cwd=ROOT, env=environment).returncode:
-            failed.append(name)
-        print(f"   {time.perf_counter() - started:.0f} s", flush=True)
+    if arguments:  # somebody is after certain tests
+        failed += _run("tests", [sys.executable, "-m", "pytest", *arguments], environment)
+    else:
+        for name, command in checks():
+            failed += _run(name, command, environment)
+        # the experiments run while the cores are quiet
+        failed += _run("site", [sys.executable, "-m", "scripts", "build"], environment)
+        failed += _pytest(environment)
     print(f"FAILED: {', '.join(failed)}" if failed else "All checks and tests passed.")
     return 1 if failed else 0
 

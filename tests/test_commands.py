@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts import __main__, build, environment, new, run
+from scripts.discover import discover
 from scripts.environment import SetUpError
 from scripts.problems import ROOT, Stop
 from tests import mini
@@ -110,6 +111,12 @@ def test_new_in_a_part_in_the_middle(root: Path) -> None:
     new.new("ml/x", "X", "Statistics", root)
     text = (root / "modules/curriculum.yml").read_text()
     assert text.index("ml/x") < text.index("Other")
+
+
+def test_new_is_the_first_topic_of_its_part(root: Path) -> None:
+    mini.write(root, "modules/curriculum.yml", mini.CURRICULUM + "\n  - part: Other\n    modules: []\n")
+    new.new("ml/x", "X", "Other", root)
+    assert [t.path for t in discover(root).parts["Other"]] == ["ml/x"]
 
 
 @pytest.fixture
