@@ -125,6 +125,18 @@ def test_faults_of_labs_say_their_line(
     assert any(f"lab_mean.py:{line}: " in row and message in row for row in printed.splitlines()), printed
 
 
+@pytest.mark.parametrize(("body", "problems"), [("assert x == 3.0", 0), ("print(x)", 1)])
+def test_a_check_may_assert_in_a_function_of_the_lab(lab_root: Path, body: str, problems: int) -> None:
+    file, check = "docs/notebooks/lab_mean.py", 'assert mean(x) == 3.0, "the sum of the entries over their number"'
+    mini.edit(lab_root, file, check, "compare(mean(x))")
+    other = "def other() -> None:\n    assert True\n"
+    mini.edit(
+        lab_root, file, "x = np.array", f"def compare(x: float) -> None:\n    {body}\n\n\n{other}\n\nx = np.array"
+    )
+    (snippet,) = (each for each in discover(lab_root).loose.values() if lab.is_lab(each))
+    assert [p.message for p in lab.check(snippet)] == ["a check that cannot fail"] * problems
+
+
 @pytest.mark.parametrize("snippet", LABS, ids=[each.stem for each in LABS])
 def test_the_checks_of_a_lab_tell_a_stub_from_a_solution(snippet: Snippet) -> None:
     """Each check, after its own task was left as it is given and all others were solved, stops."""

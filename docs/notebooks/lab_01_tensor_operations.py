@@ -8,8 +8,8 @@ or a library function, on random and on extreme inputs.
 # %% [markdown]
 # ## Before you start
 #
-# Run this cell. `compare` is what the checks use; `outcome` shows a result, or the name
-# of the error where there is none.
+# Run this cell. The checks use `attempt` and `compare`; `outcome` shows a result, or
+# the name of the error where there is none.
 
 # %%
 from collections.abc import Callable
@@ -25,7 +25,24 @@ Tensor = torch.Tensor | tf.Tensor
 rng = np.random.default_rng(0)
 
 
-def compare(name: str, ours: object, expected: np.ndarray, hint: str, tolerance: float = 1e-5) -> None:
+def attempt(function: Callable[..., object], hint: str, *arguments: object) -> object:
+    """Return what your function gives; if it stops with an error, add a hint."""
+    try:
+        return function(*arguments)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        text = f"{function.__name__} stops with {type(error).__name__} (see above)"
+        raise AssertionError(f"{text}: {hint}") from error
+
+
+def compare(
+    name: str,
+    ours: object,
+    expected: np.ndarray,
+    hint: str,
+    tolerance: float = 1e-5,
+) -> None:
     """Stop with a message unless ours has the shape and the values of expected."""
     assert ours is not None, f"{name} returns nothing"
     found = np.asarray(ours)
@@ -59,13 +76,14 @@ def outcome(action: Callable[..., object], *arguments: object) -> str:
 
 # %%
 ints_torch, ints_tf = torch.tensor([1, 2]), tf.constant([1, 2])
-byte_torch, byte_tf = torch.tensor(200).byte(), tf.constant(200, tf.uint8)
+byte_torch, byte_tf = torch.tensor(200, dtype=torch.uint8), tf.constant(200, tf.uint8)
 
-print("int / int, PyTorch:     ", (ints_torch / ints_torch).dtype)
-print("int / int, TensorFlow:  ", (ints_tf / ints_tf).dtype)
-print("int + float, PyTorch:   ", (ints_torch + torch.tensor(0.5)).dtype)
-print("int + float, TensorFlow:", outcome(tf.add, ints_tf, tf.constant(0.5)))
-print("bytes 200 + 100:        ", int(byte_torch + 100), int(byte_tf + 100))
+print("int / int, PyTorch:        ", (ints_torch / ints_torch).dtype)
+print("int / int, TensorFlow:     ", (ints_tf / ints_tf).dtype)
+print("int + float, PyTorch:      ", (ints_torch + torch.tensor(0.5)).dtype)
+print("int + float, TensorFlow:   ", outcome(tf.add, ints_tf, tf.constant(0.5)))
+print("byte 200 + 100, PyTorch:   ", byte_torch + 100)
+print("byte 200 + 100, TensorFlow:", byte_tf + 100)
 
 # %% [markdown]
 # **Task 1. From bytes to floats.** Images arrive as bytes from 0 to 255; a network
@@ -94,11 +112,12 @@ for function, dtype in ((to_floats_torch, torch.float32), (to_floats_tf, tf.floa
     every_byte = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     for images in (every_byte, rng.integers(256, size=(3, 4, 5), dtype=np.uint8)):
         before = images.copy()
-        result = function(images)
-        assert (images == before).all(), f"{name} changed the array that it was given"
         hint = "make float32 of the bytes before you compute"
+        result = attempt(function, hint, images)
+        assert (images == before).all(), f"{name} changed the array that it was given"
+        assert result is not None, f"{name} returns nothing"
         right = getattr(result, "dtype", None) is dtype
-        assert right, f"{name} gives no {dtype}: {hint}"
+        assert right, f"{name} gives no tensor of {dtype}: {hint}"
         hint = "0 is -1, 255 is 1; bytes wrap around, so convert first, then compute"
         compare(name, result, before / 127.5 - 1.0, hint, 1e-6)
     empty = tuple(function(every_byte[:0]).shape)
@@ -114,14 +133,14 @@ print("task 1: right")
 
 # %% tags=["task"]
 def pick_torch(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return logits[n, targets[n]] for each row n; (N, K) and (N,) -> (N,)."""
+    """Return logits[n, targets[n]] for each n; (N, K) and int64 (N,) -> (N,)."""
     # BEGIN SOLUTION
     return logits[torch.arange(len(targets)), targets]
     # END SOLUTION
 
 
 def pick_tf(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Return logits[n, targets[n]] for each row n; (N, K) and (N,) -> (N,)."""
+    """Return logits[n, targets[n]] for each n; (N, K) and int64 (N,) -> (N,)."""
     # BEGIN SOLUTION
     return tf.gather(logits, targets, batch_dims=1)
     # END SOLUTION
@@ -132,14 +151,16 @@ for n, k in ((5, 3), (4, 4), (1, 6), (7, 1)):
     logits = rng.normal(size=(n, k)).astype(np.float32)
     targets = rng.integers(k, size=n)
     expected = np.array([logits[i, targets[i]] for i in range(n)])
-    hint = "row n goes with target n only: not all rows with all targets,"
-    hint += " and not a place in the flat memory"
+    hint = "one number per row, also if there is one row; target n is a column of"
+    hint += " row n, not of all rows, and not a place in the flat memory"
     both = torch.from_numpy(logits), torch.from_numpy(targets)
-    compare("pick_torch", pick_torch(*both), expected, hint, 0.0)
-    in_tf = pick_tf(tf.constant(logits), tf.constant(targets))
-    compare("pick_tf", in_tf, expected, hint, 0.0)
+    in_torch = attempt(pick_torch, hint, *both)
+    compare("pick_torch", in_torch, expected, hint, 0.0)
     loss = functional.nll_loss(both[0], both[1], reduction="none")
-    assert torch.equal(pick_torch(*both), -loss), "nll_loss picks the same, negated"
+    compare("pick_torch", in_torch, -loss.numpy(), "nll_loss gives this, negated", 0.0)
+    hint += "; integers that meet need one type"
+    in_tf = attempt(pick_tf, hint, tf.constant(logits), tf.constant(targets))
+    compare("pick_tf", in_tf, expected, hint, 0.0)
 print("task 2: right")
 
 # %% [markdown]
@@ -178,7 +199,7 @@ for name, operation in operations.items():
 
 # %% tags=["task"]
 def flat_is_a_view(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Say whether all axes merge into one without a copy; lengths are at least 1."""
+    """Say whether all axes merge into one without a copy; lengths >= 1, or no axes."""
     # BEGIN SOLUTION
     walked = [(d, s) for d, s in zip(shape, strides, strict=True) if d > 1]
     return all(s == d_next * s_next for (_, s), (d_next, s_next) in pairwise(walked))
@@ -199,11 +220,12 @@ for _ in range(200):
 for x in views:
     shape, strides = tuple(x.shape), x.stride()
     truth = outcome(x.view, -1) != "RuntimeError"
-    said = flat_is_a_view(shape, strides)
     hint = "compare each stride with length times stride of the next axis;"
     hint += " leave out lengths 1; the last stride may be anything"
     text = f"shape {shape}, strides {strides}: view(-1) {'works' if truth else 'fails'}"
-    assert isinstance(said, bool) and said == truth, f"{text}, you say {said}: {hint}"
+    said = attempt(flat_is_a_view, f"{text}: {hint}", shape, strides)
+    agrees = said is not None and bool(said) == truth
+    assert agrees, f"{text}, you say {said}: {hint}"
 print("task 3: right,", len(views), "tensors")
 
 # %% [markdown]
@@ -269,9 +291,9 @@ for n, length, heads, d in ((2, 5, 3, 4), (2, 3, 3, 3), (1, 4, 1, 2), (3, 1, 2, 
     hint = "first cut the last axis into (H, D), then swap L and H;"
     hint += " reshape alone never moves a number past another"
     whole = torch.from_numpy(x)
-    split = split_heads_torch(whole, heads)
+    split = attempt(split_heads_torch, hint, whole, heads)
     compare("split_heads_torch", split, expected, hint, 0.0)
-    in_tf = split_heads_tf(tf.constant(x), heads)
+    in_tf = attempt(split_heads_tf, hint, tf.constant(x), heads)
     compare("split_heads_tf", in_tf, expected, hint, 0.0)
     whole.zero_()
     hint = "reshape and transpose of x are views; stack, cat and contiguous copy"
@@ -357,9 +379,8 @@ for function, make in ((mse_torch, torch.from_numpy), (mse_tf, tf.constant)):
         columns = p[:, None], t[:, None]
         for left, right in ((p, t), (columns[0], t), (p, columns[1]), columns):
             hint = f"{left.shape} meets {right.shape}; bring both to (N,), then average"
-            result = outcome(function, make(left), make(right))
-            assert result != "ValueError", f"{name} refuses equal numbers: {hint}"
-            compare(name, function(make(left), make(right)), expected, hint)
+            result = attempt(function, hint, make(left), make(right))
+            compare(name, result, expected, hint)
     p, t = np.ones((2, 6), np.float32)
     for left, right in ((p, t[:1]), (p[:, None], t[:1]), (p[:1], t), (p, t[:3])):
         result = outcome(function, make(left), make(right))
@@ -400,8 +421,12 @@ for name, tensor in made.items():
 
 
 # %% tags=["task"]
-def descend_torch(w: torch.Tensor, gradients: list[torch.Tensor], lr: float) -> np.ndarray:
-    """Change w (D,) in place; return the path (T + 1, D) of T steps."""
+def descend_torch(
+    w: torch.Tensor,
+    gradients: list[torch.Tensor],
+    lr: float,
+) -> np.ndarray:
+    """Change w (D,) in place; return the path (T + 1, D) of T >= 0 steps."""
     # BEGIN SOLUTION
     path = [w.numpy().copy()]  # without the copy, all records are the memory of w
     for gradient in gradients:
@@ -412,7 +437,7 @@ def descend_torch(w: torch.Tensor, gradients: list[torch.Tensor], lr: float) -> 
 
 
 def descend_tf(w: tf.Variable, gradients: list[tf.Tensor], lr: float) -> np.ndarray:
-    """Change w (D,) in place; return the path (T + 1, D) of T steps."""
+    """Change w (D,) in place; return the path (T + 1, D) of T >= 0 steps."""
     # BEGIN SOLUTION
     path = [w.numpy()]  # of a variable, this is a copy
     for gradient in gradients:
@@ -433,9 +458,10 @@ for steps, d in ((4, 3), (1, 1), (0, 2)):
             w, gradients = torch.from_numpy(start.copy()), [*torch.from_numpy(g.copy())]
         else:
             w, gradients = tf.Variable(start), [tf.constant(row) for row in g]
-        path = function(w, gradients, 0.5)
+        hint = "change w by an operation in place of its own library; T may be 0"
+        path = attempt(function, hint, w, gradients, 0.5)
         assert isinstance(path, np.ndarray), f"{name} returns no NumPy array"
-        hint = "row 0 is the start; rows that all hold the end share the memory of w"
+        hint = "row t is w after t steps; rows that all hold the end are w's own memory"
         compare(f"the path of {name}", path, start - 0.5 * moved, hint)
         hint = "w = w - ... gives the name to a new tensor; change the one you got"
         compare(f"the caller's w after {name}", w, start - 0.5 * moved[-1], hint)
@@ -468,6 +494,9 @@ for first, second in pairs:
     print(f"{first!s:9} @ {second!s:9}: {in_torch:9} TensorFlow: {in_tf}")
 
 # %% [markdown]
+# A vector on the left of `@` is a row for PyTorch, and the result is a vector again.
+# TensorFlow wants a matrix.
+#
 # **Task 7. A sum over three factors.** A bilinear layer has one matrix per output $k$:
 #
 # $$
@@ -489,7 +518,8 @@ def bilinear_tf(x: tf.Tensor, w: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Return z; (N, D), (K, D, E), (N, E) -> (N, K)."""
     # BEGIN SOLUTION
     xw = x @ w  # (N, D) @ (K, D, E) -> (K, N, E)
-    return tf.transpose(tf.reduce_sum(xw * y, axis=-1))  # (K, N, E) * (N, E) -> (K, N)
+    z = tf.reduce_sum(xw * y, axis=-1)  # (K, N, E) * (N, E) -> (K, N)
+    return tf.transpose(z)
     # END SOLUTION
 
 
@@ -500,11 +530,10 @@ for n, k, d, e in ((6, 4, 3, 5), (3, 3, 3, 3), (1, 2, 1, 4), (2, 1, 4, 1)):
     x, w, y = map(torch.from_numpy, arrays)
     expected = functional.bilinear(x, y, w).numpy()
     hint = "sum over d and e, keep n and k in this order; row n of x meets row n of y"
-    in_torch, in_tf = bilinear_torch(x, w, y), bilinear_tf(*map(tf.constant, arrays))
+    in_torch = attempt(bilinear_torch, hint, x, w, y)
     compare("bilinear_torch", in_torch, expected, hint, 1e-4)
+    in_tf = attempt(bilinear_tf, hint, *map(tf.constant, arrays))
     compare("bilinear_tf", in_tf, expected, hint, 1e-4)
-    alone = bilinear_torch(x[:1], w, y[:1])
-    assert torch.allclose(alone, in_torch[:1], atol=1e-4), "row 0 depends on other rows"
 print("task 7: right")
 
 # %% [markdown]
@@ -513,8 +542,8 @@ print("task 7: right")
 # matrix product:
 #
 # $$
-# \lVert\mathbf{x} - \mathbf{y}\rVert^2
-#   = \lVert\mathbf{x}\rVert^2 - 2\,\mathbf{x}\mathbf{y}^\top + \lVert\mathbf{y}\rVert^2 .
+# \lVert\mathbf{x} - \mathbf{y}\rVert^2 = \lVert\mathbf{x}\rVert^2
+#   - 2\,\mathbf{x}\mathbf{y}^\top + \lVert\mathbf{y}\rVert^2 .
 # $$
 #
 # Far from the origin this
@@ -546,13 +575,14 @@ def distances_tf(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 # %% tags=["check"]
-class Largest(torch.overrides.TorchFunctionMode):
-    """Notes how many entries the largest tensor has that PyTorch makes meanwhile."""
+class Watch(torch.overrides.TorchFunctionMode):
+    """Notes how often PyTorch is called, and the entries of the largest result."""
 
-    entries = 0
+    calls, entries = 0, 0
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
+        self.calls += 1
         if isinstance(result, torch.Tensor):
             self.entries = max(self.entries, result.numel())
         return result
@@ -564,24 +594,31 @@ for n, m, d, far in sizes:
     y[: n // 2] = x[: len(y[: n // 2])]  # some points coincide
     exact = ((x[:, None].astype(float) - y[None]) ** 2).sum(axis=-1)
     here, there = torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
-    with Largest() as largest:
-        in_torch = distances_torch(here, there)
-    in_tf = distances_tf(tf.constant(x), tf.constant(y))
+    shapes = "add (N, 1), (N, M) and (M,), without a root;"
+    shapes += " move x and y by the same vector of shape (D,), if at all"
+    with Watch() as watch:
+        in_torch = attempt(distances_torch, shapes, here, there)
+    in_tf = attempt(distances_tf, shapes, tf.constant(x), tf.constant(y))
     for name, ours in (("distances_torch", in_torch), ("distances_tf", in_tf)):
-        hint = "add (N, 1), (N, M) and (M,); move x and y by the same vector, if at all"
-        if far:
-            hint = f"all points are near {far:g}: move them to the origin first"
-        compare(name, ours, exact, hint, 1e-4 * exact.max())
+        hint = f"all points are near {far:g}: move them to the origin first"
+        compare(name, ours, exact, hint if far else shapes, 1e-4 * exact.max())
         hint = "rounding leaves less than 0, and its root is nan: cut off at 0"
         assert np.asarray(ours).min() >= 0, f"{name}: {hint}"
     same = np.array_equal(here, x) and np.array_equal(there, y)
     assert same, "distances_torch moved the caller's points: write x - c, not x -= c"
-    hint = "10,000 points each with 128 features need 48 GiB; use a matrix product"
+
+# The last sizes again: how many operations, and how large is the largest result?
+made = {"distances_torch": (watch.entries, watch.calls > n)}
+try:
     graph = tf.function(distances_tf, autograph=False).get_concrete_function(x, y).graph
-    outputs = [each for op in graph.get_operations() for each in op.outputs]
-    in_graph = max(each.shape.num_elements() or 0 for each in outputs)
-    made = {"distances_torch": largest.entries, "distances_tf": in_graph}
-    for name, most in made.items():
-        text = f"{name} makes a tensor of shape (N, M, D)"
-        assert d == 1 or most < n * m * d, f"{text}: {hint}"
+    steps = graph.get_operations()
+    entries = [out.shape.num_elements() or 0 for step in steps for out in step.outputs]
+    loops = len(steps) > 3 * n or any("While" in step.type for step in steps)
+    made["distances_tf"] = max(entries), loops
+except Exception as error:  # a loop over a tensor, or code that needs its numbers
+    made["distances_tf"] = 0, "Iterating" in str(error)
+for name, (entries, loops) in made.items():
+    hint = "10,000 points each with 128 features need 48 GiB; use a matrix product"
+    assert entries < n * m * d, f"{name} makes a tensor of shape (N, M, D): {hint}"
+    assert not loops, f"{name} goes through the rows in a loop: use a matrix product"
 print("task 8: right")
