@@ -108,8 +108,8 @@ if __name__ == "__main__":
         at, high = (70, 93) if layer == 3 else (STEPS + 25, np.median(share[-1]))
         ax.text(at, high, f"layer {layer + 1}", color=f"C{layer}", va="center")
         ax.fill_between(steps, share.min(axis=1), share.max(axis=1), color=f"C{layer}", alpha=0.15)
-    ax.plot(steps, 100 * np.median(accuracy, axis=1), "--", color="0.4")
-    ax.text(70, 14, "accuracy", color="0.4")
+    ax.plot(steps, 100 * np.median(accuracy, axis=1), "--", color="0.5")
+    ax.text(70, 14, "accuracy")
     ax.set(xlabel="step", ylabel="flat entries, accuracy (%)", ylim=(-3, 103), xlim=(-40, 1440))
     plt.show()
 

@@ -65,7 +65,7 @@ def _draw_slopes(samples: dict[str, np.ndarray]) -> None:
         (sigmoid_slope(grid), "slope of the sigmoid", ("in the middle", "saturated"), 0.25),
     ]
     for ax, (slope, label, names, top) in zip(axes, panels, strict=True):
-        ax.plot(grid, slope, color="0.3", lw=2)
+        ax.plot(grid, slope, color="0.5", lw=2)
         for name, color, hatch in zip(names, ("C0", "C1"), ("", "//"), strict=True):
             heights, edges = np.histogram(samples[name], bins=np.arange(-9, 9.1, 0.5))
             heights = 0.8 * top * heights / heights.max()

@@ -97,7 +97,7 @@ if __name__ == "__main__":
     ax.plot(shown[:, 1, :3], "-", color="C0")
     ax.plot(shown[:, 0, :3], "--", color="C1")
     ax.axhline(0, color="0.5", lw=1)
-    ax.text(STEPS * 0.98, 0.04, "alive above 0", color="0.3", ha="right")
+    ax.text(STEPS * 0.98, 0.04, "alive above 0", ha="right")
     ax.text(STEPS * 0.98, -0.094, "first layer", color="C1", ha="right")
     ax.text(STEPS * 0.36, 0.1, "second layer", color="C0")
     ax.set(xlabel="step", ylabel="largest z over the data")

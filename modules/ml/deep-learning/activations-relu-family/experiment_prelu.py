@@ -3,7 +3,7 @@
 Claims (He et al. 2015): PReLU lowers the error of a ReLU network (Table 2, ImageNet); weight decay
 must not touch the slopes, because it pulls them to zero, that is to ReLU (Section 2.1).
 Setup: digits, 1200 images (N, 64) to train and 597 to test; three hidden layers of 64 units, He
-initialization, zero biases, 200 steps of SGD with momentum 0.9, batches of 64, five seeds. Each
+initialization, zero biases, 150 steps of SGD with momentum 0.9, batches of 64, five seeds. Each
 activation gets its best learning rate of the same three, chosen by the training loss.
 """
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 
-SEEDS, STEPS, BATCH, TRAIN = 5, 200, 64, 1200
+SEEDS, STEPS, BATCH, TRAIN = 5, 150, 64, 1200
 
 
 def make_network(activation: Callable[[], nn.Module], seed: int) -> nn.Sequential:

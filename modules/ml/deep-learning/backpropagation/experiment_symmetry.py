@@ -14,7 +14,7 @@ from itertools import product
 import matplotlib.pyplot as plt
 import numpy as np
 
-RUNS, SWEEPS, MOMENTUM = 60, 5000, 0.9
+RUNS, SWEEPS, MOMENTUM = 40, 5000, 0.9
 HIDDEN, STEP_SIZES = (2, 4, 8), (0.1, 0.03)
 
 

@@ -54,18 +54,16 @@ def rms(t: torch.Tensor) -> float:
     return t.double().square().mean().sqrt().item()
 
 
-def _draw_activations(activations: Statistics) -> None:
+def _draw(axes: np.ndarray, statistics: Statistics, titles: list[str], labels: list[str]) -> None:
     """Draw histograms: a row per initialization, a column per activation function."""
-    _, axes = plt.subplots(
-        4, 2, num="activations", figsize=(6.4, 7.2), layout="constrained", sharex="col"
-    )
-    for column, name in enumerate(activations):
-        for row, (label, layers) in enumerate(activations[name].items()):
+    for column, name in enumerate(statistics):
+        linear = labels[column] == "activation"
+        bins = np.linspace(-1, 1, 41) if linear else np.linspace(-11, 8, 58)
+        for row, (label, layers) in enumerate(statistics[name].items()):
             ax = axes[row, column]
             for k, layer in enumerate((1, 5, DEPTH)):
-                a = layers[layer - 1].flatten().numpy()
-                values = a if name == "tanh" else np.log10(a[a > 0])
-                bins = np.linspace(-1, 1, 41) if name == "tanh" else np.linspace(-11, 8, 58)
+                values = layers[layer - 1].flatten().numpy()
+                values = values if linear else np.log10(np.abs(values[values != 0]))
                 counts, _ = np.histogram(values, bins)
                 ax.stairs(
                     counts / counts.max(), bins, color=f"C{k}", ls=("-", "--", ":")[k], lw=1.8
@@ -73,29 +71,12 @@ def _draw_activations(activations: Statistics) -> None:
             ax.set(yticks=[], ylim=(0, 1.1))
             if column == 0:
                 ax.set_ylabel(label)
-    axes[0, 0].set_title("tanh", fontsize="medium")
-    axes[0, 1].set_title("ReLU, active units", fontsize="medium")
+        axes[0, column].set_title(titles[column], fontsize="medium")
+        axes[3, column].set_xlabel(labels[column])
     for k, layer in enumerate((1, 5, DEPTH)):
         axes[0, 1].plot([], [], f"C{k}", ls=("-", "--", ":")[k], label=f"layer {layer}")
     axes[0, 1].legend(fontsize="small", frameon=False, loc="upper right")
-    axes[3, 0].set_xlabel("activation")
-    axes[3, 1].set_xlabel("activation, log10")
-    plt.show()
-
-
-def _draw_gradients(deltas: Statistics) -> None:
-    """Draw the size of the gradient by layer."""
-    _, axes = plt.subplots(
-        1, 2, num="gradients", figsize=(6.4, 3.6), layout="constrained", sharey=True
-    )
-    for ax, (name, by_gain) in zip(axes, deltas.items(), strict=True):
-        for k, (label, layers) in enumerate(by_gain.items()):
-            sizes = [rms(d) for d in layers]
-            ax.semilogy(range(1, DEPTH + 1), sizes, f"C{k}", ls=("-", "--", "-.", ":")[k], lw=2)
-            place = ((20, -6), (6, -10), (6, 6), (6, 6))[k]  # points, beside the line
-            ax.annotate(label.split(", ")[1], (1, sizes[0]), place, textcoords="offset points")
-        ax.set(xlabel="layer", title=name, xticks=[1, 5, 10, 15, 20])
-    axes[0].set_ylabel("root mean square of ∂L/∂z")
+    axes[0, 0].figure.set_layout_engine("constrained")
     plt.show()
 
 
@@ -138,8 +119,11 @@ if __name__ == "__main__":
     gradient_he, gradient_large = gradient["tanh", 2.0], gradient["tanh", 8.0]
     saturated_he, saturated_large = saturated["tanh", 2.0], saturated["tanh", 8.0]
 
-    _draw_activations(all_activations)
-    _draw_gradients(all_deltas)
+    titles = ["tanh", "ReLU, active units"]
+    _, axes = plt.subplots(4, 2, num="activations", figsize=(6.4, 7.2), sharex="col")
+    _draw(axes, all_activations, titles, ["activation", "activation, log10"])
+    _, axes = plt.subplots(4, 2, num="gradients", figsize=(6.4, 5.6), sharex="col")
+    _draw(axes, all_deltas, titles, 2 * ["|∂L/∂z|, log10"])
 
     assert largest_difference < 1e-4
     assert gradient_small < 1e-5 < 0.1 < gradient_xavier < gradient_he < gradient_large

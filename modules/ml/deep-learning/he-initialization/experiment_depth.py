@@ -93,9 +93,9 @@ def _draw(final: dict[str, list[np.ndarray]], guessing: float) -> None:
         for depth, loss in zip(DEPTHS, final[name], strict=True):
             ax.plot([depth + 0.6 * i - 0.3] * SEEDS, loss, marker, color=f"C{i}", alpha=0.6)
     ax.axhline(guessing, color="0.5", linestyle=":")
-    ax.text(6, guessing + 0.02, "guessing", color="0.4")
+    ax.text(6, guessing + 0.02, "guessing")
     ax.axhline(guessing / 2, color="0.5", linestyle=":")
-    ax.text(15.5, guessing / 2 + 0.02, "converged below", color="0.4")
+    ax.text(15.5, guessing / 2 + 0.02, "converged below")
     ax.text(16.5, 0.12, "He", color="C0")
     ax.text(11.7, 0.42, "Xavier", color="C1", ha="right")
     ax.set(xlabel="layers", ylabel="training loss at the end", ylim=(-0.05, 1.25))

@@ -115,7 +115,7 @@ if __name__ == "__main__":
 
     _, ax = plt.subplots(num="splits", figsize=(5.4, 3.6), layout="constrained")
     for a, b in zip(linear[:, 1], hidden[:, 1], strict=True):
-        ax.plot([0, 1], [a, b], "-", color="0.6", linewidth=1)
+        ax.plot([0, 1], [a, b], "-", color="0.5", linewidth=1)
     ax.plot(np.zeros(SPLITS), linear[:, 1], "o", color="C0", label="one split")
     ax.plot(np.ones(SPLITS), hidden[:, 1], "o", color="C0")
     ax.plot([0, 1], [linear[:, 1].mean(), hidden[:, 1].mean()], "D-", color="C1", label="mean")

@@ -39,11 +39,12 @@ def run(a: np.ndarray, w: np.ndarray, lr: float = 1.0) -> tuple[np.ndarray, int]
     """Return w and the mistakes of cyclic training; jumps from one mistake to the next."""
     w, mistakes, position = w.copy(), 0, 0
     while True:
-        wrong = np.flatnonzero(a @ w <= 0)  # (N, D) @ (D,) -> (N,)
-        if len(wrong) == 0:
-            return w, mistakes
-        ahead = wrong[wrong >= position]
-        n = ahead[0] if len(ahead) else wrong[0]
+        wrong = a @ w <= 0  # (N, D) @ (D,) -> (N,)
+        if not wrong[position:].any():
+            if not wrong.any():
+                return w, mistakes
+            position = 0
+        n = position + wrong[position:].argmax()
         w += lr * a[n]
         mistakes, position = mistakes + 1, n + 1
 
