@@ -21,7 +21,7 @@ from scripts.tex import Tex, TexError
 
 SKIPPED_ASSETS = ("/katex.min.js", "/katex.min.css")
 FIGURE = re.compile(r'<p class="figure">\s*(<img [^>]*>)\s*<span class="caption">(.*?)</span>\s*</p>', re.S)
-GLANCE = re.compile(r"<table>(\s*<thead>\s*<tr>\s*)<th[^>]*>At a glance</th>\s*<th[^>]*></th>")
+GLANCE = re.compile(r"<table>(\s*<thead>\s*<tr>\s*)<th[^>]*>At a glance</th>(\s*<th[^>]*></th>)?")
 EMPTY_HEADER = re.compile(r"<th([^>]*)></th>")  # nothing to announce: no header
 SCRIPT = re.compile(r"<script(?![^>]*\b(?:src|type)=)[^>]*>(.*?)</script>", re.S)
 LISTING = re.compile(r'(<div class="language-[^"]*highlight[^"]*")>(.*?</pre>)', re.S)
@@ -157,7 +157,7 @@ def _mkdocs_problem(message: str) -> Problem:
 def finish(page: str, tex: Tex) -> str:
     """The built page as it is published. Plain functions over HTML: any generator may have made it."""
     page = FIGURE.sub(r"<figure>\1<figcaption>\2</figcaption></figure>", page)
-    page = GLANCE.sub(r'<table class="glance">\1<th colspan="2">At a glance</th>', page)
+    page = GLANCE.sub(_glance, page)
     page = EMPTY_HEADER.sub(r"<td\1></td>", page)
     page = page.replace(SEARCH_BOX, f'{SEARCH_BOX[:-1]} aria-label="Search">')
     page = page.replace('loading="lazy"', 'fetchpriority="high"', 1)  # the first figure is what a reader waits for
@@ -168,6 +168,12 @@ def finish(page: str, tex: Tex) -> str:
     screen, heading, rest = page.partition("<h2")  # what is seen first is laid out at once
     page = tex.fill(screen + heading + WITH_FORMULAS.sub(r"<\1 data-formulas>", rest))
     return page.replace(CHARSET, f"{CHARSET}\n{policy(page)}", 1)
+
+
+def _glance(head: re.Match[str]) -> str:
+    """The box at a glance: one heading over both columns, or one for each thing that it compares."""
+    wide = ' colspan="2"' if head[2] else ""
+    return f'<table class="glance">{head[1]}<th{wide}>At a glance</th>'
 
 
 def _listing(listing: re.Match[str], number: int) -> str:

@@ -159,6 +159,11 @@ def test_finish_leaves_no_empty_header(tmp_path: Path) -> None:
     assert finish(page, Tex(tmp_path)) == expected + "<table><td></td><th>b</th></table>"
 
 
+def test_a_box_at_a_glance_may_compare(tmp_path: Path) -> None:
+    page = "<table>\n<thead>\n<tr>\n<th>At a glance</th>\n<th>ReLU</th>\n<th>GELU</th>\n</tr></thead></table>"
+    assert finish(page, Tex(tmp_path)) == page.replace("<table>", '<table class="glance">')
+
+
 def test_finish_makes_figures(tmp_path: Path) -> None:
     page = '<p class="figure"><img alt="a" src="b" />\n<span class="caption">c <em>d</em></span></p>'
     expected = '<figure><img alt="a" src="b" /><figcaption>c <em>d</em></figcaption></figure>'
