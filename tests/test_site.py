@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError
+from playwright.sync_api import Browser, BrowserContext, Page, Route, TimeoutError
 
 from scripts import build
 from scripts.discover import discover
@@ -185,6 +186,20 @@ def test_phone(browser: Browser, address: str, path: str) -> None:
         assert width <= 360, "the page itself must not scroll sideways"
     finally:
         page.close()
+
+
+@needs_browser
+def test_nothing_moves_when_the_fonts_come_late(browser: Browser, address: str) -> None:
+    def late(route: Route) -> None:
+        time.sleep(0.5)
+        route.continue_()
+
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.add_init_script(SHIFT)
+    page.route("**/*.woff2", late)
+    page.goto(f"{address}modules/ml/deep-learning/gradient-flow/", wait_until="networkidle")
+    assert page.evaluate("window.shift") < 0.02
+    page.close()
 
 
 @needs_browser
