@@ -13,7 +13,7 @@ NAME, FOLDER = "offline.zip", "deep-learning-foundations"
 EMPTY = "PK\x05\x06" + "\0" * 18  # stands in the stage, so that pages can link to what is made last
 LINK = re.compile(r'(<(?:a|link)\b[^>]*? href=")([^"]*)(")')
 HOSTED = re.compile(r'<(?:meta http-equiv="Content-Security-Policy"|link rel="preload")[^>]*>\n?')
-BUNDLE = re.compile(r'<script>addEventListener\("load",[^<]*\{src:"([^"]*)assets/javascripts/bundle')
+BUNDLE = re.compile(r'<script defer src="([^"]*)assets/javascripts/bundle')
 WEB_ONLY = {"404.html", "sitemap.xml", "sitemap.xml.gz", NAME}
 STORED = {".woff2", ".png", ".gz"}  # compressed already
 

@@ -33,11 +33,7 @@ SHEETS = re.compile(
     re.S,
 )
 SOURCE_MAP = re.compile(rb"/\*# sourceMappingURL=.*?\*/")
-BUNDLE = re.compile(r'<script (src="[^"]*assets/javascripts/bundle[^"]*")></script>')
-LATER = (  # a phone paints the page before it reads the theme's script, which then is told what it has missed
-    '<script>addEventListener("load",()=>document.body.append(Object.assign(document.createElement("script"),'
-    '{{{},onload(){{document.dispatchEvent(new Event("DOMContentLoaded"))}}}})))</script>'
-)
+BUNDLE = re.compile(r'<script (src="[^"]*assets/javascripts/bundle)')
 CHARSET = '<meta charset="utf-8">'
 UNUSED = re.compile(r"\.map$|^assets/javascripts/lunr/")  # for debugging the theme, for other languages
 SEARCH_BOX = '<div class="md-search" data-md-component="search" role="dialog">'
@@ -162,7 +158,7 @@ def finish(page: str, tex: Tex) -> str:
     page = page.replace(SEARCH_BOX, f'{SEARCH_BOX[:-1]} aria-label="Search">')
     page = page.replace('loading="lazy"', 'fetchpriority="high"', 1)  # the first figure is what a reader waits for
     page = SHEETS.sub(r'<link rel="stylesheet" href="\1style.css">\2\3', page)
-    page = BUNDLE.sub(lambda script: LATER.format(script[1].replace("=", ":", 1)), page)  # none is needed to read
+    page = BUNDLE.sub(r"<script defer \1", page)  # no script is needed to read
     number = itertools.count()
     page = LISTING.sub(lambda listing: _listing(listing, next(number)), page)
     screen, heading, rest = page.partition("<h2")  # what is seen first is laid out at once

@@ -97,7 +97,7 @@ def themed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[s
 
 
 def visit(page: Page, url: str) -> None:
-    """Go to a page and wait for the theme's script, which comes when the page stands."""
+    """Go to a page and wait until the theme's script has looked at it."""
     page.goto(url, wait_until="networkidle")
     page.wait_for_selector("html.js")
 
